@@ -1,0 +1,91 @@
+//! The numbers and hashes by which everything in a store is known, each a type of its own so
+//! that one can't be passed for another. No meaning beyond identity lives here.
+
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+macro_rules! number {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(
+            Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+        )]
+        pub struct $name(pub u64);
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.fmt(f)
+            }
+        }
+    };
+}
+
+number!(
+    /// A file of the live tree, for ever: never given to another file, survives renames.
+    FileId
+);
+number!(
+    /// A numbered instant. Every committed epoch is a complete, browsable state. 0 is "none".
+    Epoch
+);
+number!(
+    /// Where a chunk is stored; ascending in the order in which chunks were written.
+    ChunkNumber
+);
+number!(
+    /// A snapshot, for ever: a name that is deleted and made again gets another one.
+    SnapshotId
+);
+number!(
+    /// A process (or its unknown author) as recorded in the family `actors`. 0 is unknown.
+    ActorId
+);
+
+impl FileId {
+    /// The root of the live tree in every store.
+    pub const ROOT: FileId = FileId(1);
+}
+
+impl Epoch {
+    /// Before the first epoch.
+    pub const NONE: Epoch = Epoch(0);
+    /// Later than any epoch: "as of MAX" is the newest state that is recorded.
+    pub const MAX: Epoch = Epoch(u64::MAX);
+
+    /// The epoch after this one.
+    pub fn next(self) -> Epoch {
+        Epoch(
+            self.0
+                .checked_add(1)
+                .expect("2^64 epochs are never reached"),
+        )
+    }
+}
+
+/// A BLAKE3 hash, 32 bytes.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+pub struct Hash(pub [u8; 32]);
+
+impl Hash {
+    /// The hash of plain bytes.
+    pub fn of(bytes: &[u8]) -> Hash {
+        Hash(*blake3::hash(bytes).as_bytes())
+    }
+
+    /// Lower-case hexadecimal, 64 characters.
+    pub fn to_hex(&self) -> String {
+        self.0.iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+}
+
+impl fmt::Debug for Hash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.to_hex()[..16])
+    }
+}
+
+impl fmt::Display for Hash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.to_hex())
+    }
+}

@@ -1,0 +1,93 @@
+//! Every bound has a name and stands here, with its unit and the reason for its size.
+
+use std::time::Duration;
+
+/// Content that stood unchanged for this long is kept whatever happens to it (`-o settle`).
+pub const SETTLE: Duration = Duration::from_secs(1);
+/// How often a checkpoint is made while something changes (`-o interval`).
+pub const INTERVAL: Duration = Duration::from_secs(5);
+/// A cut that lies in such a silence is marked `quiet`.
+pub const QUIET: Duration = Duration::from_millis(200);
+/// Bytes that one operation may stash; a larger one waits for the capture of its file.
+pub const STASH_PIECE: u64 = 8 << 20;
+/// Bytes that all stashes together may hold.
+pub const STASH_MAX: u64 = 256 << 20;
+/// Notes (inodes and names) after which the open epoch is cut: bounds the batch of a commit.
+pub const NOTES_MAX: u64 = 50_000;
+/// Epochs that may be cut and not yet captured.
+pub const PENDING_MAX: usize = 8;
+/// How long a request may wait for a capture before the file is recorded as lost.
+pub const CAPTURE_WAIT: Duration = Duration::from_secs(30);
+/// How long `mkdir .snapshots/NAME` may take before it answers EAGAIN.
+pub const SNAPSHOT_WAIT: Duration = Duration::from_secs(20);
+/// Smallest, average and largest content-defined chunk, bytes.
+pub const CHUNK_MIN: u32 = 16 << 10;
+/// Average content-defined chunk, bytes.
+pub const CHUNK_AVERAGE: u32 = 64 << 10;
+/// Largest content-defined chunk, bytes.
+pub const CHUNK_MAX: u32 = 256 << 10;
+/// Chunk of a file that is written in place, bytes.
+pub const FIXED_CHUNK: u32 = 16 << 10;
+/// Largest WRITE and READ, bytes.
+pub const MAX_WRITE: u32 = 1 << 20;
+/// Most bytes that one COPY_FILE_RANGE moves.
+pub const COPY_PIECE: u64 = 8 << 20;
+/// `st_blksize` of regular files: stdio, cp and Python move data in such pieces.
+pub const BLKSIZE: u32 = 128 << 10;
+/// How long the kernel may keep names and attributes: while mounted, we are the only way in.
+pub const TTL: Duration = Duration::from_secs(86_400);
+/// An operation that takes longer is logged once.
+pub const SLOW_OPERATION: Duration = Duration::from_secs(10);
+/// Longest name of a directory entry, bytes.
+pub const NAME_MAX: usize = 255;
+/// Longest name of a snapshot, bytes.
+pub const SNAPSHOT_NAME_MAX: usize = 200;
+/// A ctime closer than this to the look at it does not prove that nothing changed.
+pub const RACY: Duration = Duration::from_secs(2);
+/// Free space at which history stops: the smaller of this and MIN_FREE_PERCENT.
+pub const MIN_FREE_BYTES: u64 = 5 << 30;
+/// See MIN_FREE_BYTES.
+pub const MIN_FREE_PERCENT: u64 = 5;
+/// Plain bytes of the largest chunk of data that a store accepts or reads.
+pub const CHUNK_PLAIN_MAX: u32 = 1 << 20;
+/// Bytes of the largest encoded chunk list: 7 million pieces, 110 GB in fixed chunks.
+pub const LIST_PLAIN_MAX: u32 = 256 << 20;
+/// Chunk numbers that are handed out between two notes of them: what a dead process left behind is
+/// looked for among so many.
+pub const CHUNK_BLOCK: u64 = 4096;
+/// Ids of files, actors and snapshots that are handed out between two notes of them.
+pub const ID_BLOCK: u64 = 1024;
+/// Verified chunks and lists that a store keeps in memory, bytes.
+pub const CHUNK_CACHE: usize = 32 << 20;
+/// Blocks of the database that are kept in memory, bytes.
+pub const BLOCK_CACHE: usize = 64 << 20;
+/// Unwritten records of the database in memory, bytes, all families together.
+pub const WRITE_BUFFERS: usize = 64 << 20;
+/// Files that the database keeps open: the limit of a process is often 1024.
+pub const STORE_FILES: i32 = 256;
+/// How long the store waits for readers before it is reopened.
+pub const REOPEN_WAIT: Duration = Duration::from_secs(10);
+/// Problems that a verify lists; more are counted.
+pub const PROBLEMS_MAX: usize = 10_000;
+/// Epochs whose states are counted in one pass over all records: 2 KiB of memory each.
+pub const VERIFY_EPOCHS: usize = 8192;
+/// Pieces of decoded chunk lists that are kept for reading (48 bytes each): 32 GiB of files.
+pub const LIST_CACHE_PIECES: usize = 512 << 10;
+/// Chunk lists of which the number of data bytes is kept (64 bytes each).
+pub const LIST_CACHE_LENGTHS: usize = 64 << 10;
+/// Directories above a directory: PATH_MAX bounds the path, but not how deep a tree can be.
+pub const DEPTH_MAX: usize = 16 << 10;
+/// Places in listings of states that are kept to resume there.
+pub const DIR_CURSORS: usize = 4096;
+/// Entries of a state's directory that are read from the store at once.
+pub const DIR_PAGE: usize = 128;
+/// Numbers of epochs in a row that were handed out and never committed.
+pub const UNUSED_EPOCHS: u64 = 64;
+/// Stored bytes of new chunks that a commit writes through the log; for more it flushes them.
+pub const LOGGED_CHUNKS: u64 = 4 << 20;
+/// Lines of change that a prune works off in one batch.
+pub const PRUNE_LINES: usize = 5_000;
+/// How long a command waits for a store that another process has open.
+pub const STORE_WAIT: Duration = Duration::from_secs(3);
+/// Between two tries.
+pub const STORE_POLL: Duration = Duration::from_millis(50);
