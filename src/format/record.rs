@@ -1,0 +1,373 @@
+//! What the store holds, as plain values. How they become bytes is `value.rs`; where they are
+//! kept, `key.rs`. Documented for readers of a store in docs/format.md.
+
+use crate::id::{ActorId, ChunkNumber, Epoch, FileId, Hash, SnapshotId};
+use crate::time::Timestamp;
+use serde::{Deserialize, Serialize};
+
+/// What a file is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Kind {
+    File,
+    Dir,
+    Symlink,
+    Fifo,
+    Socket,
+    CharDevice,
+    BlockDevice,
+}
+
+impl Kind {
+    /// From the type bits of `st_mode`; `None` for a type that Linux does not have.
+    pub fn from_mode(mode: u32) -> Option<Kind> {
+        Some(match mode & libc::S_IFMT {
+            libc::S_IFREG => Kind::File,
+            libc::S_IFDIR => Kind::Dir,
+            libc::S_IFLNK => Kind::Symlink,
+            libc::S_IFIFO => Kind::Fifo,
+            libc::S_IFSOCK => Kind::Socket,
+            libc::S_IFCHR => Kind::CharDevice,
+            libc::S_IFBLK => Kind::BlockDevice,
+            _ => return None,
+        })
+    }
+
+    /// The type bits of `st_mode`.
+    pub fn mode_bits(self) -> u32 {
+        match self {
+            Kind::File => libc::S_IFREG,
+            Kind::Dir => libc::S_IFDIR,
+            Kind::Symlink => libc::S_IFLNK,
+            Kind::Fifo => libc::S_IFIFO,
+            Kind::Socket => libc::S_IFSOCK,
+            Kind::CharDevice => libc::S_IFCHR,
+            Kind::BlockDevice => libc::S_IFBLK,
+        }
+    }
+}
+
+/// A point of file time: seconds since 1970 (may be negative) and nanoseconds (0..1e9).
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
+pub struct FileTime {
+    pub sec: i64,
+    pub nsec: u32,
+}
+
+/// Why content that should be there is not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum LostReason {
+    /// The backing directory answered EIO.
+    ReadError,
+    /// The daemon may not read the file (mode, ACL, missing key).
+    NoPermission,
+    /// It could not be recorded within `limits::CAPTURE_WAIT`.
+    TooSlow,
+    /// History was not being recorded.
+    Gap,
+    /// The daemon died, or the disk was full, before it was recorded.
+    NotRecorded,
+}
+
+/// The bytes of a regular file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Content {
+    Empty,
+    /// One chunk that is the whole file.
+    Chunk(Hash),
+    /// A chunk list, by the hash of its encoded bytes (a hash domain of its own).
+    List(Hash),
+    Lost(LostReason),
+    /// Removed from history on demand; the hash of the encoded `Content` before it.
+    Purged(Hash),
+}
+
+/// One piece of a chunk list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Piece {
+    /// `len` bytes that are the chunk `hash`.
+    Data { len: u32, hash: Hash },
+    /// `len` bytes of hole.
+    Hole { len: u64 },
+}
+
+impl Piece {
+    /// Bytes of the file that this piece covers.
+    pub fn len(&self) -> u64 {
+        match *self {
+            Piece::Data { len, .. } => u64::from(len),
+            Piece::Hole { len } => len,
+        }
+    }
+
+    /// Never true of a piece that was written; for completeness of the interface.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// How a chunk list was cut: decides whether the next capture may reuse its pieces.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Cutting {
+    /// Content-defined (`limits::CHUNK_*`): files that are rewritten or appended to.
+    ContentDefined,
+    /// Every `limits::FIXED_CHUNK` bytes: files that are written in place.
+    Fixed,
+}
+
+/// The pieces of a file in order; their lengths add up to its size.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChunkList {
+    pub cutting: Cutting,
+    pub pieces: Vec<Piece>,
+}
+
+/// One version of a file's attributes and content.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Inode {
+    pub kind: Kind,
+    /// Permission bits and setuid, setgid, sticky (07777).
+    pub mode: u32,
+    pub uid: u32,
+    pub gid: u32,
+    pub rdev: u64,
+    pub atime: FileTime,
+    pub mtime: FileTime,
+    pub ctime: FileTime,
+    pub nlink: u32,
+    /// Bytes; of a symlink the length of its target.
+    pub size: u64,
+    pub content: Content,
+    /// Target of a symlink; empty otherwise.
+    pub target: Vec<u8>,
+    /// Name and value, in bytewise order of the names.
+    pub xattrs: Vec<(Vec<u8>, Vec<u8>)>,
+    /// A directory in which it stood when this version was recorded (of a directory, the only
+    /// one): leads from a change to a path. The root's is 0.
+    pub parent: FileId,
+    /// Its name there.
+    pub name: Vec<u8>,
+}
+
+/// What stands under (file id, epoch).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum InodeVersion {
+    Gone,
+    Present(Inode),
+}
+
+/// What stands under (directory, name, epoch).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Dirent {
+    Gone,
+    Present { id: FileId, kind: Kind },
+}
+
+/// What of a file changed in an epoch, bits to be joined.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct What(pub u16);
+
+impl What {
+    pub const CREATED: What = What(1);
+    pub const GONE: What = What(2);
+    pub const CONTENT: What = What(4);
+    pub const ATTRIBUTES: What = What(8);
+    pub const XATTRS: What = What(16);
+
+    /// Both.
+    pub fn with(self, other: What) -> What {
+        What(self.0 | other.0)
+    }
+
+    /// Whether all bits of `other` are set.
+    pub fn has(self, other: What) -> bool {
+        self.0 & other.0 == other.0
+    }
+}
+
+/// One line of an epoch's list of changes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Change {
+    /// The file of the key changed; who did it, each once.
+    Inode { what: What, actors: Vec<ActorId> },
+    /// `name` in the directory of the key changed.
+    Dirent { name: Vec<u8>, actors: Vec<ActorId> },
+}
+
+/// Who did something. `boot` and `start` make the pid unique.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Actor {
+    /// Thread group id (what `ps` calls the pid).
+    pub tgid: u32,
+    /// Start of the process, clock ticks since boot (field 22 of /proc/PID/stat).
+    pub start: u64,
+    /// /proc/sys/kernel/random/boot_id.
+    pub boot: [u8; 16],
+    pub uid: u32,
+    /// /proc/PID/comm: not to be trusted, the process can set it.
+    pub comm: Vec<u8>,
+    /// Run it belongs to, 0 for none.
+    pub run: u64,
+    /// Ancestors up to the session leader, nearest first: (tgid, comm).
+    pub ancestors: Vec<(u32, Vec<u8>)>,
+}
+
+/// How far an epoch is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum EpochState {
+    /// Complete: listed.
+    Whole,
+    /// Recorded, but not listed until the scan `on` is whole.
+    Waiting { on: Epoch },
+    /// A scan (or what waited for it) that was cut off: listed, says so.
+    Partial,
+}
+
+/// Why an epoch was made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum EpochKind {
+    Checkpoint,
+    Snapshot,
+    Scan,
+    Recovered,
+}
+
+/// Counted while the epoch was recorded.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EpochStatistics {
+    /// Inode versions written.
+    pub inodes: u64,
+    /// Directory entries written.
+    pub dirents: u64,
+    /// Bytes that were read and hashed.
+    pub hashed_bytes: u64,
+    /// Plain bytes of the chunks that were new.
+    pub new_bytes: u64,
+    /// Stored bytes (after compression) of the chunks that were new.
+    pub stored_bytes: u64,
+    /// Files whose content is lost in this epoch.
+    pub lost_files: u64,
+}
+
+/// An epoch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EpochRecord {
+    pub state: EpochState,
+    pub kind: EpochKind,
+    /// Nothing had been changed for 200 ms when it was cut.
+    pub quiet: bool,
+    /// Shared mappings that could not be looked at before the cut.
+    pub unseen_mappings: bool,
+    pub statistics: EpochStatistics,
+}
+
+/// The part of an epoch that is kept for ever, also of pruned epochs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Header {
+    /// Strictly ascending, whatever the clock does.
+    pub time: Timestamp,
+    /// What the clock said.
+    pub wall: Timestamp,
+    /// New at each opening of the store: shows forks.
+    pub lineage: [u8; 16],
+    /// state(e): BLAKE3 of the LtHash sum of all records visible at e.
+    pub state: Hash,
+    /// seal(e) = BLAKE3(seal(e-1), header(e) without seal).
+    pub seal: Hash,
+}
+
+/// Whether a snapshot can be read on its own, and how its content was found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum SnapshotMode {
+    /// Every file was read and hashed.
+    Full,
+    /// What changed since the one before, as tracked.
+    Incremental,
+    /// Relative to the last full one.
+    Differential,
+}
+
+/// A hold: the snapshot can't be deleted.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hold {
+    pub by_uid: u32,
+    pub since: Timestamp,
+    pub until: Option<Timestamp>,
+    pub reason: String,
+}
+
+/// A snapshot: an epoch with a name.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Snapshot {
+    pub id: SnapshotId,
+    pub epoch: Epoch,
+    /// When it was asked for.
+    pub time: Timestamp,
+    pub mode: SnapshotMode,
+    /// Of a differential one, the full one that it refers to.
+    pub base: Option<Epoch>,
+    pub hold: Option<Hold>,
+    pub tags: Vec<String>,
+    pub message: String,
+    /// Who asked for it.
+    pub by_uid: u32,
+}
+
+/// Where a chunk is and how many records refer to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IndexEntry {
+    pub number: ChunkNumber,
+    /// Bytes of the envelope in `chunks`.
+    pub stored_bytes: u32,
+    /// Plain bytes.
+    pub plain_bytes: u32,
+    /// Contents and lists that name it. A list counts each of its pieces once per piece.
+    pub refs: u64,
+    /// A chunk list (its pieces are released with it).
+    pub is_list: bool,
+}
+
+/// What a file looked like when it was last recorded: `live`, by backing inode number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LiveEntry {
+    pub id: FileId,
+    /// Birth time as statx gives it; `None` where the file system has none.
+    pub birth: Option<FileTime>,
+    pub size: u64,
+    pub mtime: FileTime,
+    pub ctime: FileTime,
+    /// The file system's clock when it was looked at: racy if ctime is within 2 s of it.
+    pub looked: FileTime,
+    /// Epoch of the newest version.
+    pub epoch: Epoch,
+}
+
+/// A stretch of time without history.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Gap {
+    pub from: Timestamp,
+    /// `None` while it lasts.
+    pub to: Option<Timestamp>,
+    pub reason: String,
+}
+
+/// Which directory a store belongs to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RootIdentity {
+    /// File-system id (statfs f_fsid, 8 bytes, little endian) as hexadecimal.
+    pub fsid: String,
+    pub ino: u64,
+    pub birth: Option<FileTime>,
+    /// Where it was mounted last; to be shown, not compared.
+    pub path: Vec<u8>,
+}
+
+/// The newest epoch that is known to be on the live disk, and the boot in which it was said.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Synced {
+    pub epoch: Epoch,
+    pub boot: [u8; 16],
+    /// Ended by a clean unmount.
+    pub clean: bool,
+}

@@ -1,0 +1,428 @@
+//! Values as bytes: a version byte, then the fields in postcard's encoding (docs/format.md).
+//! Decoding is strict: an unknown version, a malformed or a longer value is an error, and memory
+//! is taken only in proportion to bytes that are there. Also the envelope in which a chunk is
+//! stored, and the two domains of hashes.
+
+use super::record::ChunkList;
+use crate::id::Hash;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use std::cell::RefCell;
+
+/// Version that every value written by this program begins with.
+pub const VERSION: u8 = 1;
+/// BLAKE3 key-derivation context of the hashes of chunk lists.
+pub const LIST_CONTEXT: &str = "rewindfs chunk list v1";
+/// Level of zstd: the fastest; more costs more time than it saves space on source code.
+const ZSTD_LEVEL: i32 = 1;
+/// Codec byte and length in front of a payload.
+const ENVELOPE_HEAD: usize = 5;
+const CODEC_RAW: u8 = 0;
+const CODEC_ZSTD: u8 = 1;
+
+/// Why bytes are not a value.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum BadValue {
+    #[error("the value is empty")]
+    Empty,
+    #[error("the value has the version {found}, this program knows {VERSION}")]
+    Version { found: u8 },
+    #[error("the value is malformed")]
+    Malformed,
+    #[error("the value has {bytes} bytes too many")]
+    Trailing { bytes: u64 },
+    #[error("the chunk has the unknown codec {found}")]
+    Codec { found: u8 },
+    #[error("the chunk says that it has {bytes} bytes, more than the {limit} allowed")]
+    TooLong { bytes: u64, limit: u64 },
+    #[error("the chunk does not have the length that it says")]
+    Length,
+}
+
+/// A value as bytes.
+pub fn pack<T: Serialize>(value: &T) -> Vec<u8> {
+    let mut bytes = vec![VERSION];
+    bytes = postcard::to_extend(value, bytes)
+        .expect("a vector takes any number of bytes, and no record has a length that is not known");
+    bytes
+}
+
+/// The value that these bytes are.
+///
+/// # Errors
+/// Anything but exactly one value of a known version.
+pub fn unpack<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, BadValue> {
+    let (version, rest) = bytes.split_first().ok_or(BadValue::Empty)?;
+    if *version != VERSION {
+        return Err(BadValue::Version { found: *version });
+    }
+    let (value, trailing) = postcard::take_from_bytes(rest).map_err(|_| BadValue::Malformed)?;
+    if !trailing.is_empty() {
+        return Err(BadValue::Trailing {
+            bytes: trailing.len() as u64,
+        });
+    }
+    Ok(value)
+}
+
+/// The hash of an encoded chunk list: never equal to that of a chunk of data with the same bytes,
+/// so a file that holds a list's bytes can't release the list's pieces.
+pub fn list_hash(encoded: &[u8]) -> Hash {
+    // Deriving the context's key takes as long as hashing a small list: it is done once.
+    static HASHER: std::sync::LazyLock<blake3::Hasher> =
+        std::sync::LazyLock::new(|| blake3::Hasher::new_derive_key(LIST_CONTEXT));
+    let mut hasher = HASHER.clone();
+    hasher.update(encoded);
+    Hash(*hasher.finalize().as_bytes())
+}
+
+/// A chunk list as bytes; its hash is `list_hash` of them.
+pub fn pack_list(list: &ChunkList) -> Vec<u8> {
+    pack(list)
+}
+
+/// # Errors
+/// As `unpack`; also pieces of no length.
+pub fn unpack_list(bytes: &[u8]) -> Result<ChunkList, BadValue> {
+    let list: ChunkList = unpack(bytes)?;
+    if list.pieces.iter().any(super::record::Piece::is_empty) {
+        return Err(BadValue::Malformed);
+    }
+    Ok(list)
+}
+
+thread_local! {
+    static COMPRESSOR: RefCell<Option<zstd::bulk::Compressor<'static>>> = const { RefCell::new(None) };
+    static DECOMPRESSOR: RefCell<Option<zstd::bulk::Decompressor<'static>>> =
+        const { RefCell::new(None) };
+}
+
+/// The envelope of plain bytes: codec, plain length (u32, little endian), payload. Compressed if
+/// that saves at least a sixteenth.
+pub fn pack_chunk(plain: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(plain.len()).expect("callers bound chunks by limits");
+    let head = |codec: u8, capacity: usize| {
+        let mut envelope = Vec::with_capacity(ENVELOPE_HEAD + capacity);
+        envelope.push(codec);
+        envelope.extend_from_slice(&length.to_le_bytes());
+        envelope
+    };
+    if let Some(payload) = compress(plain) {
+        let mut envelope = head(CODEC_ZSTD, payload.len());
+        envelope.extend_from_slice(&payload);
+        return envelope;
+    }
+    let mut envelope = head(CODEC_RAW, plain.len());
+    envelope.extend_from_slice(plain);
+    envelope
+}
+
+/// `None` if it does not pay, or zstd has no memory.
+fn compress(plain: &[u8]) -> Option<Vec<u8>> {
+    COMPRESSOR.with_borrow_mut(|slot| {
+        if slot.is_none() {
+            *slot = zstd::bulk::Compressor::new(ZSTD_LEVEL).ok();
+        }
+        let payload = slot.as_mut()?.compress(plain).ok()?;
+        (payload.len() < plain.len() - plain.len() / 16).then_some(payload)
+    })
+}
+
+/// The plain bytes in an envelope. Their hash is for the caller to check.
+///
+/// # Errors
+/// An unknown codec, a length above `limit`, or bytes that do not have the length that they say.
+pub fn unpack_chunk(envelope: &[u8], limit: u32) -> Result<Vec<u8>, BadValue> {
+    let (head, payload) = envelope
+        .split_first_chunk::<ENVELOPE_HEAD>()
+        .ok_or(BadValue::Empty)?;
+    let [codec, a, b, c, d] = *head;
+    let length = u32::from_le_bytes([a, b, c, d]);
+    if length > limit {
+        return Err(BadValue::TooLong {
+            bytes: length.into(),
+            limit: limit.into(),
+        });
+    }
+    let plain = match codec {
+        CODEC_RAW => payload.to_vec(),
+        CODEC_ZSTD => decompress(payload, length as usize)?,
+        found => return Err(BadValue::Codec { found }),
+    };
+    if plain.len() != length as usize {
+        return Err(BadValue::Length);
+    }
+    Ok(plain)
+}
+
+fn decompress(payload: &[u8], length: usize) -> Result<Vec<u8>, BadValue> {
+    DECOMPRESSOR.with_borrow_mut(|slot| {
+        if slot.is_none() {
+            *slot = zstd::bulk::Decompressor::new().ok();
+        }
+        slot.as_mut()
+            .and_then(|zstd| zstd.decompress(payload, length).ok())
+            .ok_or(BadValue::Malformed)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::format::key::hex;
+    use crate::format::record::*;
+    use crate::id::*;
+    use crate::time::Timestamp;
+    use std::fmt::Debug;
+
+    fn inode() -> Inode {
+        Inode {
+            kind: Kind::File,
+            mode: 0o644,
+            uid: 1000,
+            gid: 1001,
+            rdev: 0,
+            atime: FileTime { sec: -1, nsec: 1 },
+            mtime: FileTime { sec: 2, nsec: 3 },
+            ctime: FileTime { sec: 4, nsec: 5 },
+            nlink: 1,
+            size: 300,
+            content: Content::Chunk(Hash([0xaa; 32])),
+            target: Vec::new(),
+            xattrs: vec![(b"user.a".to_vec(), b"b".to_vec())],
+            parent: FileId(1),
+            name: b"n".to_vec(),
+        }
+    }
+
+    /// The bytes of a value, and that they are read back as it.
+    fn golden<T>(value: &T, bytes: &str)
+    where
+        T: Serialize + DeserializeOwned + PartialEq + Debug,
+    {
+        let packed = pack(value);
+        assert_eq!(hex(&packed), bytes, "{value:?}");
+        assert_eq!(&unpack::<T>(&packed).unwrap(), value);
+    }
+
+    #[test]
+    fn golden_contents() {
+        golden(&Content::Empty, "0100");
+        let ee = "ee".repeat(32);
+        golden(&Content::Chunk(Hash([0xee; 32])), &format!("0101{ee}"));
+        golden(&Content::List(Hash([0xee; 32])), &format!("0102{ee}"));
+        golden(&Content::Lost(LostReason::ReadError), "010300");
+        golden(&Content::Lost(LostReason::NoPermission), "010301");
+        golden(&Content::Lost(LostReason::TooSlow), "010302");
+        golden(&Content::Lost(LostReason::Gap), "010303");
+        golden(&Content::Lost(LostReason::NotRecorded), "010304");
+        golden(&Content::Purged(Hash([0xee; 32])), &format!("0104{ee}"));
+    }
+
+    #[test]
+    fn golden_inodes_and_dirents() {
+        let aa = "aa".repeat(32);
+        let bytes =
+            format!("010100a403e807e9070001010403080501ac0201{aa}000106757365722e61016201016e");
+        golden(&InodeVersion::Present(inode()), &bytes);
+        golden(&InodeVersion::Gone, "0100");
+        golden(&Dirent::Gone, "0100");
+        let kinds = [
+            Kind::File,
+            Kind::Dir,
+            Kind::Symlink,
+            Kind::Fifo,
+            Kind::Socket,
+            Kind::CharDevice,
+            Kind::BlockDevice,
+        ];
+        for (tag, kind) in kinds.into_iter().enumerate() {
+            let id = FileId(300);
+            golden(&Dirent::Present { id, kind }, &format!("0101ac020{tag}"));
+        }
+    }
+
+    #[test]
+    fn golden_epochs_and_headers() {
+        let record = EpochRecord {
+            state: EpochState::Waiting { on: Epoch(300) },
+            kind: EpochKind::Recovered,
+            quiet: true,
+            unseen_mappings: false,
+            statistics: EpochStatistics {
+                inodes: 1,
+                dirents: 2,
+                hashed_bytes: 3,
+                new_bytes: 4,
+                stored_bytes: 5,
+                lost_files: 6,
+            },
+        };
+        golden(&record, "0101ac02030100010203040506");
+        let header = Header {
+            time: Timestamp(1),
+            wall: Timestamp(-1),
+            lineage: [0x11; 16],
+            state: Hash([0x22; 32]),
+            seal: Hash([0x33; 32]),
+        };
+        let rest = ["11".repeat(16), "22".repeat(32), "33".repeat(32)].concat();
+        golden(&header, &format!("010201{rest}"));
+    }
+
+    #[test]
+    fn golden_snapshots_and_actors() {
+        let snapshot = Snapshot {
+            id: SnapshotId(1),
+            epoch: Epoch(2),
+            time: Timestamp(3),
+            mode: SnapshotMode::Differential,
+            base: Some(Epoch(4)),
+            hold: Some(Hold {
+                by_uid: 5,
+                since: Timestamp(6),
+                until: None,
+                reason: "r".to_owned(),
+            }),
+            tags: vec!["t".to_owned()],
+            message: "m".to_owned(),
+            by_uid: 7,
+        };
+        golden(&snapshot, "0101020602010401050c000172010174016d07");
+        let actor = Actor {
+            tgid: 1,
+            start: 2,
+            boot: [0x11; 16],
+            uid: 3,
+            comm: b"sh".to_vec(),
+            run: 4,
+            ancestors: vec![(5, b"su".to_vec())],
+        };
+        let boot = "11".repeat(16);
+        golden(&actor, &format!("010102{boot}03027368040105027375"));
+    }
+
+    #[test]
+    fn golden_index_live_and_meta() {
+        let entry = IndexEntry {
+            number: ChunkNumber(1),
+            stored_bytes: 2,
+            plain_bytes: 3,
+            refs: 4,
+            is_list: true,
+        };
+        golden(&entry, "010102030401");
+        let live = LiveEntry {
+            id: FileId(1),
+            birth: Some(FileTime { sec: 1, nsec: 2 }),
+            size: 3,
+            mtime: FileTime { sec: 2, nsec: 5 },
+            ctime: FileTime { sec: 3, nsec: 7 },
+            looked: FileTime { sec: 4, nsec: 9 },
+            epoch: Epoch(10),
+        };
+        golden(&live, "0101010202030405060708090a");
+        let gap = Gap {
+            from: Timestamp(1),
+            to: Some(Timestamp(2)),
+            reason: "r".to_owned(),
+        };
+        golden(&gap, "010201040172");
+        let root = RootIdentity {
+            fsid: "f".to_owned(),
+            ino: 2,
+            birth: None,
+            path: b"/p".to_vec(),
+        };
+        golden(&root, "0101660200022f70");
+        let synced = Synced {
+            epoch: Epoch(1),
+            boot: [0x11; 16],
+            clean: true,
+        };
+        golden(&synced, &format!("0101{}01", "11".repeat(16)));
+    }
+
+    #[test]
+    fn golden_lists() {
+        let list = ChunkList {
+            cutting: Cutting::Fixed,
+            pieces: vec![
+                Piece::Data {
+                    len: 300,
+                    hash: Hash([0xaa; 32]),
+                },
+                Piece::Hole { len: 5 },
+            ],
+        };
+        let packed = pack_list(&list);
+        let aa = "aa".repeat(32);
+        assert_eq!(hex(&packed), format!("01010200ac02{aa}0105"));
+        assert_eq!(unpack_list(&packed), Ok(list));
+        assert_eq!(
+            list_hash(&packed).to_hex(),
+            "27cf4c8c02b58087cbbd25274372969de2fd06e75f5e1022d76a382c7a92e20e"
+        );
+        assert_ne!(list_hash(&packed), Hash::of(&packed));
+        let empty_piece = ChunkList {
+            cutting: Cutting::ContentDefined,
+            pieces: vec![Piece::Hole { len: 0 }],
+        };
+        assert_eq!(unpack_list(&pack(&empty_piece)), Err(BadValue::Malformed));
+    }
+
+    #[test]
+    fn golden_envelopes() {
+        assert_eq!(hex(&pack_chunk(b"abc")), "0003000000616263");
+        assert_eq!(hex(&pack_chunk(b"")), "0000000000");
+        let plain = [b'x'; 1000];
+        // The frame within may differ with the version of zstd; what was written stays readable.
+        let packed = pack_chunk(&plain);
+        assert_eq!(hex(&packed[..5]), "01e8030000");
+        assert_eq!(unpack_chunk(&packed, 1000).unwrap(), plain);
+        let head = [0x01, 0xe8, 0x03, 0x00, 0x00];
+        let frame = [
+            0x28, 0xb5, 0x2f, 0xfd, 0x60, 0xe8, 0x02, 0x4d, 0x00, 0x00, 0x10, 0x78, 0x78, 0x01,
+            0x00, 0xe3, 0x2b, 0x80, 0x05,
+        ];
+        let written = [&head[..], &frame].concat();
+        assert_eq!(unpack_chunk(&written, 1000).unwrap(), plain);
+        assert_eq!(unpack_chunk(&pack_chunk(b""), 0).unwrap(), b"");
+    }
+
+    #[test]
+    fn damaged_envelopes_are_errors() {
+        let packed = pack_chunk(&[b'x'; 1000]);
+        let unpack = |bytes: &[u8]| unpack_chunk(bytes, 1000).unwrap_err();
+        assert_eq!(unpack(&packed[..4]), BadValue::Empty);
+        assert!(unpack_chunk(&packed, 999).is_err());
+        assert_eq!(unpack(&packed[..packed.len() - 1]), BadValue::Malformed);
+        let mut other = packed.clone();
+        other[0] = 2;
+        assert_eq!(unpack(&other), BadValue::Codec { found: 2 });
+        let mut shorter = packed.clone();
+        shorter[1..5].copy_from_slice(&999u32.to_le_bytes());
+        assert_eq!(unpack(&shorter), BadValue::Malformed);
+        let mut raw = pack_chunk(b"abc");
+        raw.push(0);
+        assert_eq!(unpack(&raw), BadValue::Length);
+    }
+
+    #[test]
+    fn damaged_values_are_errors() {
+        let packed = pack(&InodeVersion::Present(inode()));
+        let unpack = |bytes: &[u8]| unpack::<InodeVersion>(bytes).unwrap_err();
+        assert_eq!(unpack(&[]), BadValue::Empty);
+        assert_eq!(unpack(&[2, 0]), BadValue::Version { found: 2 });
+        assert_eq!(unpack(&[1, 9]), BadValue::Malformed);
+        for cut in 1..packed.len() {
+            assert_eq!(unpack(&packed[..cut]), BadValue::Malformed);
+        }
+        let mut longer = packed.clone();
+        longer.push(0);
+        assert_eq!(unpack(&longer), BadValue::Trailing { bytes: 1 });
+        // A length that no memory would hold is not believed.
+        let huge = [1, 0, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f];
+        assert_eq!(super::unpack::<ChunkList>(&huge), Err(BadValue::Malformed));
+    }
+}

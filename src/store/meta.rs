@@ -1,0 +1,122 @@
+//! The family `meta`: the few facts about the store as a whole, and their names.
+
+use super::kv::{Batch, Durability};
+use super::view::decode;
+use super::{Result, Store};
+use crate::format::key::{self, Family};
+use crate::format::record::{Gap, RootIdentity, Synced};
+use crate::format::value;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+/// Format of the store: u32. The same number stands in the file `format`.
+pub(super) const FORMAT: &[u8] = b"format";
+/// Store id: 16 random bytes, made with the store.
+pub(super) const STORE: &[u8] = b"store";
+/// Lineage: 16 random bytes, new at each opening.
+pub(super) const LINEAGE: &[u8] = b"lineage";
+/// First numbers that were never handed out.
+pub(super) const NEXT_CHUNK: &[u8] = b"next chunk";
+pub(super) const NEXT_FILE: &[u8] = b"next file";
+pub(super) const NEXT_ACTOR: &[u8] = b"next actor";
+pub(super) const NEXT_SNAPSHOT: &[u8] = b"next snapshot";
+/// A block of chunk numbers in use: by its first number, the number after its last.
+pub(super) const BLOCK: &str = "block";
+/// The newest sealed epoch and the sum of all records visible at it.
+pub(super) const SUM: &[u8] = b"sum";
+/// By epoch: what the facts of an unfinished scan add to the sum.
+pub(super) const DELTA: &str = "delta";
+/// An epoch that was dropped, and whose versions are not all gone yet.
+pub(super) const PRUNING: &[u8] = b"pruning";
+/// Instant of the last change of the list of snapshots.
+pub(super) const SNAPSHOTS_CHANGED: &[u8] = b"snapshots changed";
+/// By number: what was done to the list of snapshots.
+pub(super) const SNAPSHOT_LOG: &str = "snapshot log";
+const SYNCED: &[u8] = b"synced";
+const ROOT: &[u8] = b"root";
+const GAP: &str = "gap";
+
+impl Store {
+    /// One value of `meta`.
+    pub(super) fn meta<T: DeserializeOwned>(&self, name: &[u8]) -> Result<Option<T>> {
+        let bytes = self.kv.get(Family::Meta, name)?;
+        bytes
+            .map(|bytes| decode(Family::Meta, name, &bytes))
+            .transpose()
+    }
+
+    fn put_meta<T: Serialize>(&self, key: &[u8], value: &T) -> Result<()> {
+        let mut batch = Batch::default();
+        batch.put(Family::Meta, key, value::pack(value));
+        self.write(batch, Durability::Synced)
+    }
+
+    /// Notes up to which epoch the live disk is known to be written.
+    ///
+    /// # Errors
+    /// A store that can't be written.
+    pub fn set_synced(&self, synced: Synced) -> Result<()> {
+        self.put_meta(SYNCED, &synced)
+    }
+
+    /// What was last noted so.
+    ///
+    /// # Errors
+    /// A store that can't be read.
+    pub fn synced(&self) -> Result<Option<Synced>> {
+        self.meta(SYNCED)
+    }
+
+    /// Notes which directory the store belongs to.
+    ///
+    /// # Errors
+    /// A store that can't be written.
+    pub fn set_root(&self, root: &RootIdentity) -> Result<()> {
+        self.put_meta(ROOT, root)
+    }
+
+    /// Which directory the store belongs to.
+    ///
+    /// # Errors
+    /// A store that can't be read.
+    pub fn root(&self) -> Result<Option<RootIdentity>> {
+        self.meta(ROOT)
+    }
+
+    /// Which directory a store belongs to that this process does not have open, and another one
+    /// may have.
+    ///
+    /// # Errors
+    /// It is no store, or can't be read.
+    pub fn peek_root(dir: &std::path::Path) -> Result<Option<RootIdentity>> {
+        let folder = super::folder::Folder::open(dir)?;
+        let bytes = super::rocks::peek(&folder.database(), Family::Meta, ROOT)?;
+        bytes
+            .map(|bytes| decode(Family::Meta, ROOT, &bytes))
+            .transpose()
+    }
+
+    /// The id that the store was made with.
+    ///
+    /// # Errors
+    /// A store that can't be read.
+    pub fn id(&self) -> Result<Option<[u8; 16]>> {
+        self.meta(STORE)
+    }
+
+    /// Writes a gap, over one of the same number.
+    ///
+    /// # Errors
+    /// A store that can't be written.
+    pub fn put_gap(&self, number: u64, gap: &Gap) -> Result<()> {
+        self.put_meta(&key::meta(GAP, number), gap)
+    }
+
+    /// All gaps with their numbers, in their order.
+    ///
+    /// # Errors
+    /// A store that can't be read.
+    pub fn gaps(&self) -> Result<Vec<(u64, Gap)>> {
+        self.view().numbered(GAP)
+    }
+}

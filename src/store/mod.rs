@@ -1,0 +1,168 @@
+//! The store: every recorded state of a working directory, as records in a database and chunks
+//! named by their hash. Typed: callers see records and epochs, never keys or bytes. It knows
+//! nothing of the live directory, of users or of time but what it is told.
+//!
+//! 1. A value is written before, or with, what names it: chunks are written without WAL, and are
+//!    flushed before the batch that commits their names, or if they are few written again in it.
+//!    An epoch is one batch.
+//! 2. A hash is relied on only if it is in the index with references, or in flight; who relies on
+//!    one says so before looking it up.
+//! 3. Only the holder of `committer` writes records of epochs, counts references or prunes.
+//! 4. Records of a sealed epoch are never changed; prune and purge remove or merge them.
+//! 5. After a failed write nothing is written any more until `reopen`.
+//!
+//! Locks, in the order in which they may be taken: `pruning`, `committer`, `pins`, `generation`, a slot in flight
+//! (several only by the holder of `committer`), then `blocks`, `ids`, `cache` and the table in
+//! flight, one at a time.
+
+mod blocks;
+mod cache;
+mod chunks;
+mod commit;
+mod cut;
+mod error;
+pub mod faulty;
+mod folder;
+mod ids;
+mod inflight;
+pub mod kv;
+pub mod memory;
+mod meta;
+mod open;
+mod prune;
+mod refs;
+mod rocks;
+mod scan;
+mod snapshots;
+#[cfg(test)]
+mod tests;
+mod verify;
+mod view;
+
+use crate::format::record::*;
+use crate::id::*;
+use crate::limits;
+use crate::time::Timestamp;
+use parking_lot::{Mutex, RwLock};
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI64};
+
+pub use error::StoreError;
+pub use inflight::Reliance;
+pub use prune::{Kept, Pin, Pruned};
+pub use snapshots::{SnapshotAction, SnapshotEvent};
+pub use verify::{Problem, Progress, Report};
+pub use view::View;
+
+/// What a store answers.
+pub type Result<T> = std::result::Result<T, StoreError>;
+
+/// How much memory a store may take, and how much it does at once.
+#[derive(Clone, Debug)]
+pub struct StoreOptions {
+    /// Verified chunks and lists, bytes.
+    pub chunk_cache: usize,
+    /// Blocks of the database, bytes.
+    pub block_cache: usize,
+    /// Records that the database has not written out yet, bytes.
+    pub write_buffers: usize,
+    /// Lines of change that a prune works off in one batch.
+    pub prune_lines: usize,
+}
+
+impl Default for StoreOptions {
+    fn default() -> Self {
+        StoreOptions {
+            chunk_cache: limits::CHUNK_CACHE,
+            block_cache: limits::BLOCK_CACHE,
+            write_buffers: limits::WRITE_BUFFERS,
+            prune_lines: limits::PRUNE_LINES,
+        }
+    }
+}
+
+/// All records of an epoch (or, without `record`, some facts of a scan under way), written as one
+/// synced batch.
+#[derive(Debug, Default)]
+pub struct Commit {
+    pub epoch: Epoch,
+    pub inodes: Vec<(FileId, InodeVersion)>,
+    pub dirents: Vec<(FileId, Vec<u8>, Dirent)>,
+    /// A line that is missing for one of the above is added, without actors.
+    pub changes: Vec<(FileId, Change)>,
+    pub actors: Vec<(ActorId, Actor)>,
+    /// By backing inode number; `None` forgets it.
+    pub live: Vec<(u64, Option<LiveEntry>)>,
+    /// The epoch itself with its time and the wall clock; `None` for facts of a scan. A time that
+    /// is not after that of the epoch before is corrected. An epoch that waits may be written
+    /// again, with new statistics; it keeps its time.
+    pub record: Option<(EpochRecord, Timestamp, Timestamp)>,
+    /// Names to give to this epoch, in the same batch.
+    pub snapshots: Vec<(String, Snapshot)>,
+    /// What was relied on: given back when the commit is through, or has failed.
+    pub reliances: Vec<Reliance>,
+}
+
+/// A store that is open: the only one of this process, and this process the only one.
+pub struct Store {
+    // Before `folder`: the database reaches its files through the folder's descriptor.
+    kv: Arc<dyn kv::Kv>,
+    folder: Option<folder::Folder>,
+    options: StoreOptions,
+    committer: Mutex<commit::Committer>,
+    /// Number of times the store was reopened. Whoever writes chunks holds it for reading.
+    generation: RwLock<u64>,
+    in_flight: inflight::InFlight,
+    blocks: Mutex<blocks::Blocks>,
+    ids: Mutex<ids::Ids>,
+    cache: Mutex<cache::Cache>,
+    /// Epochs that are not to be pruned, and how often each is pinned.
+    pins: Mutex<HashMap<Epoch, u64>>,
+    /// The turn to prune: an epoch may take many batches, between which others commit.
+    pruning: Mutex<()>,
+    flushes: chunks::Flushes,
+    poisoned: AtomicBool,
+    snapshots_changed: AtomicI64,
+}
+
+impl fmt::Debug for Store {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Store")
+            .field("kv", &self.kv)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Store {
+    /// A consistent picture of the store; to be kept only for a request.
+    pub fn view(&self) -> View<'_> {
+        View::new(self)
+    }
+
+    /// Whether a write has failed, so that nothing is written any more until `reopen`.
+    pub fn is_poisoned(&self) -> bool {
+        self.poisoned.load(std::sync::atomic::Ordering::SeqCst)
+    }
+
+    fn writable(&self) -> Result<()> {
+        if self.is_poisoned() {
+            return Err(StoreError::Poisoned);
+        }
+        Ok(())
+    }
+
+    /// The one way to the database's `write`: a failure poisons.
+    fn write(&self, batch: kv::Batch, durability: kv::Durability) -> Result<()> {
+        self.writable()?;
+        self.kv
+            .write(batch, durability)
+            .inspect_err(|_| self.poison())
+    }
+
+    fn poison(&self) {
+        self.poisoned
+            .store(true, std::sync::atomic::Ordering::SeqCst);
+    }
+}

@@ -1,0 +1,182 @@
+//! How a store is made, opened, and opened again after a write has failed.
+
+use super::blocks::Blocks;
+use super::cache::Cache;
+use super::chunks::Flushes;
+use super::commit::Committer;
+use super::folder::{FORMAT, Folder};
+use super::ids::Ids;
+use super::inflight::InFlight;
+use super::kv::{Batch, Durability, Kv};
+use super::memory::MemoryKv;
+use super::rocks::RocksKv;
+use super::{Result, Store, StoreError, StoreOptions, meta};
+use crate::format::key::Family;
+use crate::format::record::LiveEntry;
+use crate::format::{key, value};
+use crate::time::Timestamp;
+use parking_lot::{Mutex, RwLock};
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+
+impl Store {
+    /// Makes a store in a folder that does not exist, or is empty, and opens it. What a process
+    /// left that died while it made one is taken over.
+    ///
+    /// # Errors
+    /// The folder is in use or can't be made.
+    pub fn create(dir: &Path, options: StoreOptions) -> Result<Arc<Store>> {
+        let mut folder = Folder::create(dir)?;
+        let kv = RocksKv::open(&folder.database(), &options, true)
+            .map_err(|error| folder.locked(error))?;
+        folder.note_lock()?;
+        let store = Store::assemble(Arc::new(kv), Some(folder), &options);
+        let used = store.view().last(Family::Headers, &[], &[])?.is_some();
+        if let Some(folder) = &store.folder {
+            // A store whose format file was lost: that is for somebody to put back.
+            if used {
+                return Err(folder.not_empty());
+            }
+            store.initialise()?;
+            folder.write_format()?;
+        }
+        store.start()?;
+        Ok(Arc::new(store))
+    }
+
+    /// Opens a store.
+    ///
+    /// # Errors
+    /// It is in use, is none, is newer than this program, or is damaged.
+    pub fn open(dir: &Path, options: StoreOptions) -> Result<Arc<Store>> {
+        let mut folder = Folder::open(dir)?;
+        let kv = RocksKv::open(&folder.database(), &options, false)
+            .map_err(|error| folder.locked(error))?;
+        folder.note_lock()?;
+        let store = Store::assemble(Arc::new(kv), Some(folder), &options);
+        store.start()?;
+        Ok(Arc::new(store))
+    }
+
+    /// A new store in memory, for tests.
+    ///
+    /// # Errors
+    /// No random numbers.
+    pub fn in_memory() -> Result<Arc<Store>> {
+        Store::on(Arc::new(MemoryKv::default()), &StoreOptions::default())
+    }
+
+    /// Opens the store in a database of any kind, for tests; makes it if the database is empty.
+    ///
+    /// # Errors
+    /// As `open`.
+    pub fn on(kv: Arc<dyn Kv>, options: &StoreOptions) -> Result<Arc<Store>> {
+        let store = Store::assemble(kv, None, options);
+        if store.meta::<u32>(meta::FORMAT)?.is_none() {
+            store.initialise()?;
+        }
+        store.start()?;
+        Ok(Arc::new(store))
+    }
+
+    fn assemble(kv: Arc<dyn Kv>, folder: Option<Folder>, options: &StoreOptions) -> Store {
+        Store {
+            kv,
+            folder,
+            options: options.clone(),
+            committer: Mutex::new(Committer::default()),
+            generation: RwLock::new(0),
+            in_flight: InFlight::default(),
+            blocks: Mutex::new(Blocks::default()),
+            ids: Mutex::new(Ids::default()),
+            cache: Mutex::new(Cache::new(options.chunk_cache)),
+            pins: Mutex::new(HashMap::new()),
+            pruning: Mutex::new(()),
+            flushes: Flushes::default(),
+            poisoned: AtomicBool::new(false),
+            snapshots_changed: AtomicI64::new(0),
+        }
+    }
+
+    fn initialise(&self) -> Result<()> {
+        let mut batch = Batch::default();
+        batch.put(Family::Meta, meta::FORMAT, value::pack(&FORMAT));
+        batch.put(Family::Meta, meta::STORE, value::pack(&random()?));
+        self.write(batch, Durability::Synced)
+    }
+
+    /// What every opening does: a lineage of its own, no garbage, no scan that nobody goes on with.
+    fn start(&self) -> Result<()> {
+        let found = self.meta(meta::FORMAT)?.unwrap_or(0);
+        if found != FORMAT {
+            return Err(StoreError::NewerFormat {
+                path: self.path().unwrap_or(Path::new("")).to_path_buf(),
+                found,
+                known: FORMAT,
+            });
+        }
+        let lineage = random()?;
+        let mut batch = Batch::default();
+        batch.put(Family::Meta, meta::LINEAGE, value::pack(&lineage));
+        self.write(batch, Durability::Synced)?;
+        let mut committer = self.committer.lock();
+        committer.lineage = lineage;
+        self.load(&mut committer)?;
+        drop(committer);
+        self.finish_prune()?;
+        self.cut_off_scans()
+    }
+
+    /// Reads what is kept in memory.
+    fn load(&self, committer: &mut Committer) -> Result<()> {
+        self.sweep_blocks()?;
+        let next = self.meta(meta::NEXT_CHUNK)?.unwrap_or(0);
+        *self.blocks.lock() = Blocks::starting_at(next);
+        self.load_ids()?;
+        let changed: Option<Timestamp> = self.meta(meta::SNAPSHOTS_CHANGED)?;
+        self.list_changed(changed.unwrap_or_default());
+        self.load_committer(committer)
+    }
+
+    /// Opens the database again after a write has failed; does nothing if none has. What was
+    /// captured and not committed is lost: commits that rely on it answer `Stale`.
+    ///
+    /// # Errors
+    /// The database can't be opened, or is being read for too long: the store stays poisoned.
+    pub fn reopen(&self) -> Result<()> {
+        let mut committer = self.committer.lock();
+        let mut generation = self.generation.write();
+        if !self.is_poisoned() {
+            return Ok(());
+        }
+        self.check_folder()?;
+        self.kv.reopen()?;
+        *generation += 1;
+        self.in_flight.clear();
+        self.poisoned.store(false, Ordering::SeqCst);
+        self.load(&mut committer).inspect_err(|_| self.poison())
+    }
+
+    /// What a file looked like when it was last recorded, by its backing inode number.
+    ///
+    /// # Errors
+    /// A store that can't be read.
+    pub fn live(&self, ino: u64) -> Result<Option<LiveEntry>> {
+        self.view().get(Family::Live, &key::live(ino))
+    }
+}
+
+fn random() -> Result<[u8; 16]> {
+    let mut bytes = [0; 16];
+    File::open("/dev/urandom")
+        .and_then(|mut file| file.read_exact(&mut bytes))
+        .map_err(|source| StoreError::Io {
+            action: "read random numbers",
+            source,
+        })?;
+    Ok(bytes)
+}

@@ -1,0 +1,205 @@
+//! Prune: an epoch is dropped, and with it what only it needed; and what has to be kept.
+//!
+//! An epoch with few changes goes in one atomic batch. One with many, as a first scan, would not fit
+//! into memory. It goes in steps, each of which leaves a sound store:
+//!
+//! 1. its lines of change become lines of the next kept epoch too, in any number of batches;
+//! 2. one batch drops the epoch and notes that it is being pruned;
+//! 3. its own lines are what is still to be cut: in any number of batches, each of which cuts what
+//!    some lines name and takes these away;
+//! 4. the note goes.
+//!
+//! The next prune, or the next opening, goes on where one was cut short. `cut.rs` has the rule for
+//! what goes with an epoch.
+
+use super::cut::{Cut, Interval, Step};
+use super::kv::{Batch, Durability};
+use super::view::{View, is_listed};
+use super::{Result, Store, StoreError, meta};
+use crate::format::key::{self, Family};
+use crate::format::value;
+use crate::id::*;
+use parking_lot::MutexGuard;
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
+
+/// Why an epoch can't be pruned.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Kept {
+    /// It is the newest: the next commit builds on it.
+    Newest,
+    /// It waits for a scan.
+    Waiting,
+    /// A snapshot names it.
+    Named { name: String },
+    /// Somebody is working with it.
+    Pinned,
+}
+
+impl fmt::Display for Kept {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Kept::Newest => f.write_str("it is the newest"),
+            Kept::Waiting => f.write_str("it waits for a scan"),
+            Kept::Named { name } => write!(f, "it is the snapshot {name}"),
+            Kept::Pinned => f.write_str("it is in use"),
+        }
+    }
+}
+
+/// What a prune removed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Pruned {
+    /// Versions of files and of names.
+    pub versions: u64,
+    /// Stored bytes of chunks.
+    pub chunk_bytes: u64,
+}
+
+/// Keeps an epoch from being pruned until it is dropped.
+#[derive(Debug)]
+pub struct Pin {
+    store: Arc<Store>,
+    epoch: Epoch,
+}
+
+impl Pin {
+    /// The epoch that is kept.
+    pub fn epoch(&self) -> Epoch {
+        self.epoch
+    }
+}
+
+impl Drop for Pin {
+    fn drop(&mut self) {
+        let mut pins = self.store.pins.lock();
+        if let Some(count) = pins.get_mut(&self.epoch) {
+            *count -= 1;
+            if *count == 0 {
+                pins.remove(&self.epoch);
+            }
+        }
+    }
+}
+
+impl Store {
+    /// Keeps an epoch from being pruned until the answer is dropped.
+    ///
+    /// # Errors
+    /// There is no such epoch.
+    pub fn pin(self: &Arc<Self>, epoch: Epoch) -> Result<Pin> {
+        let mut pins = self.pins.lock();
+        if self.view().epoch(epoch)?.is_none() {
+            return Err(StoreError::NoEpoch { epoch });
+        }
+        *pins.entry(epoch).or_default() += 1;
+        drop(pins);
+        let store = Arc::clone(self);
+        Ok(Pin { store, epoch })
+    }
+
+    /// Drops an epoch that is not the newest, waits for nothing, has no name and is not pinned.
+    ///
+    /// # Errors
+    /// There is no such epoch, it has to be kept, or the store can't be written.
+    pub fn prune(&self, epoch: Epoch) -> Result<Pruned> {
+        self.writable()?;
+        let _turn = self.pruning.lock();
+        self.check_folder()?;
+        self.finish_prune()?;
+        let interval = {
+            let committer = self.committer.lock();
+            let pins = self.may_go(epoch, committer.sealed)?;
+            let view = self.view();
+            let interval = Interval::around(&view, epoch)?;
+            if view.has_few_lines(epoch, self.options.prune_lines)? {
+                let mut cut = Cut::new(self, &view, interval);
+                cut.lines(Step::Once, None)?;
+                cut.batch.delete(Family::Epochs, key::epoch(epoch));
+                let pruned = cut.write();
+                drop(pins);
+                return pruned;
+            }
+            interval
+        };
+        self.copy_lines(interval)?;
+        {
+            let committer = self.committer.lock();
+            let pins = self.may_go(epoch, committer.sealed)?;
+            let mut batch = Batch::default();
+            batch.delete(Family::Epochs, key::epoch(epoch));
+            batch.put(Family::Meta, meta::PRUNING, value::pack(&interval));
+            self.write(batch, Durability::Synced)?;
+            drop(pins);
+        }
+        self.finish_prune()
+    }
+
+    /// Goes on with a prune that was cut short.
+    pub(super) fn finish_prune(&self) -> Result<Pruned> {
+        let Some(interval) = self.meta(meta::PRUNING)? else {
+            return Ok(Pruned::default());
+        };
+        self.cut_lines(interval)
+    }
+
+    /// That nothing asks for an epoch to be kept; and nothing does, as long as the answer is held.
+    fn may_go(&self, epoch: Epoch, sealed: Epoch) -> Result<MutexGuard<'_, HashMap<Epoch, u64>>> {
+        let pins = self.pins.lock();
+        if let Some(reason) = self.view().kept(epoch, sealed)? {
+            return Err(StoreError::Kept { epoch, reason });
+        }
+        if pins.contains_key(&epoch) {
+            let reason = Kept::Pinned;
+            return Err(StoreError::Kept { epoch, reason });
+        }
+        Ok(pins)
+    }
+}
+
+impl View<'_> {
+    /// Why an epoch has to be kept, but for pins.
+    fn kept(&self, epoch: Epoch, sealed: Epoch) -> Result<Option<Kept>> {
+        let record = self.epoch(epoch)?.ok_or(StoreError::NoEpoch { epoch })?;
+        if !is_listed(&record) {
+            return Ok(Some(Kept::Waiting));
+        }
+        if epoch >= sealed {
+            return Ok(Some(Kept::Newest));
+        }
+        let snapshots = self.snapshots()?;
+        let named = snapshots
+            .into_iter()
+            .find(|(_, snapshot)| snapshot.epoch == epoch || snapshot.base == Some(epoch));
+        Ok(named.map(|(name, _)| Kept::Named { name }))
+    }
+
+    /// Whether all lines of an epoch fit into one batch.
+    fn has_few_lines(&self, epoch: Epoch, few: usize) -> Result<bool> {
+        let mut lines = self.prefix(Family::Changes, &key::epoch(epoch))?;
+        for _ in 0..few {
+            if lines.item().is_none() {
+                return Ok(true);
+            }
+            lines.step()?;
+        }
+        Ok(false)
+    }
+
+    /// The kept epoch, listed or not, after this one.
+    pub(super) fn kept_after(&self, epoch: Epoch) -> Result<Option<Epoch>> {
+        let scan = self.from(Family::Epochs, &key::epoch(epoch.next()))?;
+        let key = scan.item().map(|(key, _)| key);
+        let epoch = key.map(|key| key::unpack_epoch(Family::Epochs, key));
+        Ok(epoch.transpose()?)
+    }
+
+    /// The kept epoch before this one, or none.
+    pub(super) fn kept_before(&self, epoch: Epoch) -> Result<Epoch> {
+        match self.last(Family::Epochs, &[], &key::epoch(epoch))? {
+            Some((key, _)) => Ok(key::unpack_epoch(Family::Epochs, &key)?),
+            None => Ok(Epoch::NONE),
+        }
+    }
+}

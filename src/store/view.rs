@@ -1,0 +1,412 @@
+//! The read side: a consistent picture of the store, and the questions that it answers. Reads as
+//! of an epoch: the newest version that is not later than it.
+
+use super::cache::Verified;
+use super::kv::{Record, Scan, Snapshot as KvSnapshot};
+use super::{Result, Store, StoreError};
+use crate::format::key::{self, Family};
+use crate::format::record::*;
+use crate::format::value::{self, BadValue};
+use crate::id::*;
+use crate::time::Timestamp;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::sync::Arc;
+
+/// Records of one name that are stepped over before it is worth a seek.
+const STEPS: u32 = 4;
+
+/// A consistent picture of the store; holds a RocksDB snapshot, so keep it only for a request.
+pub struct View<'a> {
+    store: &'a Store,
+    snapshot: Box<dyn KvSnapshot>,
+}
+
+impl fmt::Debug for View<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("View").finish_non_exhaustive()
+    }
+}
+
+/// What stands under a key of `changes`; of a name, `what` is 0.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct ChangeLine {
+    pub what: What,
+    pub actors: Vec<ActorId>,
+}
+
+/// Damage, with the place.
+pub(super) fn corrupt(family: Family, key: &[u8], source: BadValue) -> StoreError {
+    StoreError::Corrupt {
+        family,
+        key: key.to_vec(),
+        source,
+    }
+}
+
+/// The value of a record.
+pub(super) fn decode<T: DeserializeOwned>(family: Family, key: &[u8], bytes: &[u8]) -> Result<T> {
+    value::unpack(bytes).map_err(|source| corrupt(family, key, source))
+}
+
+impl<'a> View<'a> {
+    pub(super) fn new(store: &'a Store) -> View<'a> {
+        let snapshot = store.kv.snapshot().unwrap_or_else(|_| Box::new(Closed));
+        View { store, snapshot }
+    }
+}
+
+impl View<'_> {
+    pub(super) fn get<T: DeserializeOwned>(&self, family: Family, key: &[u8]) -> Result<Option<T>> {
+        let bytes = self.snapshot.get(family, key)?;
+        bytes.map(|bytes| decode(family, key, &bytes)).transpose()
+    }
+
+    /// The bytes under a key.
+    pub(super) fn raw(&self, family: Family, key: &[u8]) -> Result<Option<Vec<u8>>> {
+        self.snapshot.get(family, key)
+    }
+
+    /// The records whose keys begin with `prefix`.
+    pub(super) fn prefix(&self, family: Family, prefix: &[u8]) -> Result<Box<dyn Scan + '_>> {
+        let until = key::after_prefix(prefix);
+        self.snapshot.scan(family, prefix, &until)
+    }
+
+    /// The records from `from` up to, not including, `until`.
+    pub(super) fn range(
+        &self,
+        family: Family,
+        from: &[u8],
+        until: &[u8],
+    ) -> Result<Box<dyn Scan + '_>> {
+        self.snapshot.scan(family, from, until)
+    }
+
+    /// The records from `from` to the end.
+    pub(super) fn from(&self, family: Family, from: &[u8]) -> Result<Box<dyn Scan + '_>> {
+        self.snapshot.scan(family, from, &[])
+    }
+
+    pub(super) fn last(&self, family: Family, from: &[u8], until: &[u8]) -> Result<Option<Record>> {
+        self.snapshot.last(family, from, until)
+    }
+
+    /// All of a numbered kind in meta.
+    pub(super) fn numbered<T: DeserializeOwned>(&self, name: &str) -> Result<Vec<(u64, T)>> {
+        let mut scan = self.prefix(Family::Meta, &key::meta_prefix(name))?;
+        let mut all = Vec::new();
+        while let Some((key, bytes)) = scan.item() {
+            let number = key::unpack_meta(name, key)?;
+            all.push((number, decode(Family::Meta, key, bytes)?));
+            scan.step()?;
+        }
+        Ok(all)
+    }
+
+    /// The newest version of a file that is not later than `at`, and its epoch.
+    ///
+    /// # Errors
+    /// A store that can't be read, as of all that follow.
+    pub fn inode_at(&self, id: FileId, at: Epoch) -> Result<Option<(Epoch, InodeVersion)>> {
+        let until = key::after_prefix(&key::inode_prefix(id));
+        let scan = self
+            .snapshot
+            .scan(Family::Inodes, &key::inode(id, at), &until)?;
+        let Some((key, bytes)) = scan.item() else {
+            return Ok(None);
+        };
+        let (_, epoch) = key::unpack_inode(key)?;
+        Ok(Some((epoch, decode(Family::Inodes, key, bytes)?)))
+    }
+
+    /// The newest version of a name that is not later than `at`, and its epoch.
+    pub fn dirent_at(
+        &self,
+        dir: FileId,
+        name: &[u8],
+        at: Epoch,
+    ) -> Result<Option<(Epoch, Dirent)>> {
+        let until = key::after_prefix(&key::dirent_prefix(dir, name));
+        let from = key::dirent(dir, name, at);
+        let scan = self.snapshot.scan(Family::Dirents, &from, &until)?;
+        let Some((key, bytes)) = scan.item() else {
+            return Ok(None);
+        };
+        let (_, _, epoch) = key::unpack_dirent(key)?;
+        Ok(Some((epoch, decode(Family::Dirents, key, bytes)?)))
+    }
+
+    /// Up to `limit` live names of a directory as of `at`, in bytewise order, beginning after
+    /// `after`. One pass over the records, dead names are skipped with seeks.
+    pub fn list_at(
+        &self,
+        dir: FileId,
+        at: Epoch,
+        after: Option<&[u8]>,
+        limit: usize,
+    ) -> Result<Vec<(Vec<u8>, FileId, Kind)>> {
+        let prefix = key::dir_prefix(dir);
+        let from = match after {
+            Some(name) => key::after_prefix(&key::dirent_prefix(dir, name)),
+            None => prefix.to_vec(),
+        };
+        let until = key::after_prefix(&prefix);
+        let mut scan = self.snapshot.scan(Family::Dirents, &from, &until)?;
+        let mut names = Vec::new();
+        while names.len() < limit {
+            let Some((found, _)) = scan.item() else {
+                break;
+            };
+            let name = key::unpack_dirent(found)?.1.to_vec();
+            // Its versions stand newest first: to the first that is not later than `at`.
+            let wanted = key::dirent(dir, &name, at);
+            advance(scan.as_mut(), &wanted)?;
+            if let Some((found, bytes)) = scan.item() {
+                if key::unpack_dirent(found)?.1 == name {
+                    let version = decode(Family::Dirents, found, bytes)?;
+                    if let Dirent::Present { id, kind } = version {
+                        names.push((name.clone(), id, kind));
+                    }
+                } else {
+                    continue;
+                }
+            }
+            advance(
+                scan.as_mut(),
+                &key::after_prefix(&key::dirent_prefix(dir, &name)),
+            )?;
+        }
+        Ok(names)
+    }
+
+    /// All versions of a file, newest first.
+    pub fn inode_versions(&self, id: FileId) -> Result<Vec<(Epoch, InodeVersion)>> {
+        let mut scan = self.prefix(Family::Inodes, &key::inode_prefix(id))?;
+        let mut versions = Vec::new();
+        while let Some((key, bytes)) = scan.item() {
+            let (_, epoch) = key::unpack_inode(key)?;
+            versions.push((epoch, decode(Family::Inodes, key, bytes)?));
+            scan.step()?;
+        }
+        Ok(versions)
+    }
+
+    /// All versions of a name, newest first.
+    pub fn dirent_versions(&self, dir: FileId, name: &[u8]) -> Result<Vec<(Epoch, Dirent)>> {
+        let mut scan = self.prefix(Family::Dirents, &key::dirent_prefix(dir, name))?;
+        let mut versions = Vec::new();
+        while let Some((key, bytes)) = scan.item() {
+            let (_, _, epoch) = key::unpack_dirent(key)?;
+            versions.push((epoch, decode(Family::Dirents, key, bytes)?));
+            scan.step()?;
+        }
+        Ok(versions)
+    }
+
+    /// What changed since the kept epoch before, by file id; a file before the names in it.
+    pub fn changes(&self, epoch: Epoch) -> Result<Vec<(FileId, Change)>> {
+        let mut scan = self.prefix(Family::Changes, &key::epoch(epoch))?;
+        let mut changes = Vec::new();
+        while let Some((key, bytes)) = scan.item() {
+            let (_, id, name) = key::unpack_change(key)?;
+            let ChangeLine { what, actors } = decode(Family::Changes, key, bytes)?;
+            let change = match name {
+                None => Change::Inode { what, actors },
+                Some(name) => Change::Dirent {
+                    name: name.to_vec(),
+                    actors,
+                },
+            };
+            changes.push((id, change));
+            scan.step()?;
+        }
+        Ok(changes)
+    }
+
+    /// Who an actor is.
+    pub fn actor(&self, id: ActorId) -> Result<Option<Actor>> {
+        self.get(Family::Actors, &key::actor(id))
+    }
+
+    /// What is kept of an epoch for ever.
+    pub fn header(&self, epoch: Epoch) -> Result<Option<Header>> {
+        self.get(Family::Headers, &key::epoch(epoch))
+    }
+
+    /// A kept epoch, listed or not.
+    pub fn epoch(&self, epoch: Epoch) -> Result<Option<EpochRecord>> {
+        self.get(Family::Epochs, &key::epoch(epoch))
+    }
+
+    /// Kept, listed epochs (Whole or Partial) in [from, to], ascending, at most `limit`.
+    pub fn epochs(
+        &self,
+        from: Epoch,
+        to: Epoch,
+        limit: usize,
+    ) -> Result<Vec<(Epoch, EpochRecord, Header)>> {
+        let mut scan = self.from(Family::Epochs, &key::epoch(from))?;
+        let mut epochs = Vec::new();
+        while epochs.len() < limit {
+            let Some((key, bytes)) = scan.item() else {
+                break;
+            };
+            let epoch = key::unpack_epoch(Family::Epochs, key)?;
+            if epoch > to {
+                break;
+            }
+            let record: EpochRecord = decode(Family::Epochs, key, bytes)?;
+            if is_listed(&record) {
+                let header = self.header(epoch)?.ok_or(StoreError::NoEpoch { epoch })?;
+                epochs.push((epoch, record, header));
+            }
+            scan.step()?;
+        }
+        Ok(epochs)
+    }
+
+    /// The newest kept, listed epoch whose time is not later than `time`. Binary search.
+    pub fn epoch_at_time(&self, time: Timestamp) -> Result<Option<Epoch>> {
+        let Some((newest, _)) = self.last(Family::Headers, &[], &[])? else {
+            return Ok(None);
+        };
+        // Times ascend with the epochs. All headers below `low` are not later than `time`, those
+        // from `high` on are.
+        let (mut low, mut high) = (0, key::unpack_epoch(Family::Headers, &newest)?.0 + 1);
+        while low < high {
+            let middle = low + (high - low) / 2;
+            let scan = self.from(Family::Headers, &key::epoch(Epoch(middle)))?;
+            let Some((key, bytes)) = scan.item() else {
+                high = middle;
+                continue;
+            };
+            let epoch = key::unpack_epoch(Family::Headers, key)?;
+            let header: Header = decode(Family::Headers, key, bytes)?;
+            if header.time <= time {
+                low = epoch.0 + 1;
+            } else {
+                high = middle;
+            }
+        }
+        self.listed_before(Epoch(low))
+    }
+
+    /// The newest kept, listed epoch.
+    pub fn newest_epoch(&self) -> Result<Option<Epoch>> {
+        self.listed_before(Epoch::MAX)
+    }
+
+    /// The oldest kept, listed epoch.
+    pub fn oldest_epoch(&self) -> Result<Option<Epoch>> {
+        Ok(self
+            .epochs(Epoch::NONE, Epoch::MAX, 1)?
+            .first()
+            .map(|(epoch, _, _)| *epoch))
+    }
+
+    /// The newest kept, listed epoch before this one.
+    pub fn listed_before(&self, epoch: Epoch) -> Result<Option<Epoch>> {
+        let mut until = key::epoch(epoch);
+        while let Some((key, bytes)) = self.last(Family::Epochs, &[], &until)? {
+            let epoch = key::unpack_epoch(Family::Epochs, &key)?;
+            if is_listed(&decode(Family::Epochs, &key, &bytes)?) {
+                return Ok(Some(epoch));
+            }
+            until = key::epoch(epoch);
+        }
+        Ok(None)
+    }
+
+    /// By name, in bytewise order.
+    pub fn snapshots(&self) -> Result<Vec<(String, Snapshot)>> {
+        let mut scan = self.from(Family::Snapshots, &[])?;
+        let mut snapshots = Vec::new();
+        while let Some((key, bytes)) = scan.item() {
+            let name = key::unpack_snapshot(key)?.to_owned();
+            snapshots.push((name, decode(Family::Snapshots, key, bytes)?));
+            scan.step()?;
+        }
+        Ok(snapshots)
+    }
+
+    /// The snapshot of this name.
+    pub fn snapshot(&self, name: &str) -> Result<Option<Snapshot>> {
+        self.get(Family::Snapshots, key::snapshot(name))
+    }
+
+    /// Where a chunk or list is, and how many records name it.
+    pub fn index_entry(&self, hash: Hash) -> Result<Option<IndexEntry>> {
+        self.get(Family::Index, &key::index(hash))
+    }
+
+    /// Plain bytes of a chunk, verified against its hash.
+    pub fn chunk(&self, hash: Hash) -> Result<Arc<[u8]>> {
+        if let Some(Verified::Data(plain)) = self.store.cache.lock().get(hash) {
+            return Ok(plain);
+        }
+        let (number, envelope) = self.envelope(hash)?;
+        self.store.admit_chunk(hash, number, &envelope)
+    }
+
+    /// A chunk list, verified.
+    pub fn list(&self, hash: Hash) -> Result<Arc<ChunkList>> {
+        if let Some(Verified::List(list)) = self.store.cache.lock().get(hash) {
+            return Ok(list);
+        }
+        let (number, envelope) = self.envelope(hash)?;
+        self.store.admit_list(hash, number, &envelope)
+    }
+
+    fn envelope(&self, hash: Hash) -> Result<(ChunkNumber, Vec<u8>)> {
+        let entry = self
+            .index_entry(hash)?
+            .ok_or(StoreError::Missing { hash })?;
+        let envelope = self
+            .snapshot
+            .get(Family::Chunks, &key::chunk(entry.number))?
+            .ok_or(StoreError::Missing { hash })?;
+        Ok((entry.number, envelope))
+    }
+}
+
+/// Whether users see an epoch.
+pub(super) fn is_listed(record: &EpochRecord) -> bool {
+    match record.state {
+        EpochState::Whole | EpochState::Partial => true,
+        EpochState::Waiting { .. } => false,
+    }
+}
+
+/// To the first record whose key is not less than `key`, which lies ahead: by a few steps if that
+/// is enough, since a seek costs as much as many of them.
+fn advance(scan: &mut dyn Scan, key: &[u8]) -> Result<()> {
+    for _ in 0..STEPS {
+        match scan.item() {
+            Some((found, _)) if found < key => scan.step()?,
+            _ => return Ok(()),
+        }
+    }
+    match scan.item() {
+        Some((found, _)) if found < key => scan.seek(key),
+        _ => Ok(()),
+    }
+}
+
+/// The picture of a database that could not be opened again.
+struct Closed;
+
+impl KvSnapshot for Closed {
+    fn get(&self, _: Family, _: &[u8]) -> Result<Option<Vec<u8>>> {
+        Err(StoreError::Closed)
+    }
+
+    fn scan(&self, _: Family, _: &[u8], _: &[u8]) -> Result<Box<dyn Scan + '_>> {
+        Err(StoreError::Closed)
+    }
+
+    fn last(&self, _: Family, _: &[u8], _: &[u8]) -> Result<Option<Record>> {
+        Err(StoreError::Closed)
+    }
+}
