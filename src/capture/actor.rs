@@ -1,0 +1,224 @@
+//! Who does something: from the thread id that a request carries to the process behind it.
+//!
+//! An event loop asks while the caller waits for it, so nothing may be read here that takes a lock
+//! which the caller can hold meanwhile. Of /proc/PID that leaves `status` alone: cmdline, environ
+//! and maps take the lock of the address space, and `stat` waits for an exec that is under way
+//! (tried on Linux 6.18: an exec that drops a dirty shared mapping of our mount waits for us). The
+//! start time, which only `stat` tells, is read by a thread of its own.
+
+use crate::format::record::Actor;
+use crossbeam_channel::{Receiver, Sender};
+use parking_lot::Mutex;
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// A thread id is looked up again after this time: it may belong to another process by then.
+const FRESH: Duration = Duration::from_secs(1);
+/// Threads remembered; beyond, all are forgotten and looked up again.
+const REMEMBERED_MAX: usize = 4096;
+/// Ancestors recorded at most.
+const ANCESTORS_MAX: usize = 16;
+
+/// Processes of which the start may wait to be read.
+const ASKED_MAX: usize = 1024;
+
+/// By thread and user: the process, and when it was looked up.
+type Known = HashMap<(u32, u32), (Arc<Actor>, Instant)>;
+
+/// Remembers who is behind each thread id.
+pub struct Actors {
+    boot: [u8; 16],
+    known: Mutex<Known>,
+    starts: Arc<Mutex<HashMap<u32, u64>>>,
+    asked: Sender<u32>,
+}
+
+impl Default for Actors {
+    fn default() -> Actors {
+        let (asked, questions) = crossbeam_channel::bounded(ASKED_MAX);
+        let starts = Arc::default();
+        let answers = Arc::clone(&starts);
+        // Left behind when a read hangs; without it, starts stay unknown.
+        let reader = move || read_starts(&questions, &answers);
+        if let Err(error) = std::thread::Builder::new()
+            .name("starts".to_owned())
+            .spawn(reader)
+        {
+            log::warn!("the start of processes can't be told: {error}");
+        }
+        Actors {
+            boot: boot_id(),
+            known: Mutex::default(),
+            starts,
+            asked,
+        }
+    }
+}
+
+fn read_starts(questions: &Receiver<u32>, answers: &Mutex<HashMap<u32, u64>>) {
+    for tgid in questions {
+        let start = start_of(tgid);
+        let mut answers = answers.lock();
+        if answers.len() >= REMEMBERED_MAX {
+            answers.clear();
+        }
+        answers.insert(tgid, start.unwrap_or(0));
+    }
+}
+
+/// Field 22 of proc_pid_stat(5).
+fn start_of(pid: u32) -> Option<u64> {
+    let stat = std::fs::read(format!("/proc/{pid}/stat")).ok()?;
+    let close = stat.iter().rposition(|&byte| byte == b')')?;
+    let rest = std::str::from_utf8(stat.get(close + 2..)?).ok()?;
+    rest.split_ascii_whitespace().nth(22 - 3)?.parse().ok()
+}
+
+impl Actors {
+    /// The process of the thread `tid`, which acts as `uid`. 0 is kernel write-back: unknown.
+    pub fn of(&self, tid: u32, uid: u32) -> Arc<Actor> {
+        let now = Instant::now();
+        let key = (tid, uid);
+        if let Some((actor, since)) = self.known.lock().get(&key)
+            && (now.duration_since(*since) < FRESH || tid == 0)
+        {
+            return actor.clone();
+        }
+        let actor = Arc::new(self.look(tid, uid));
+        let mut known = self.known.lock();
+        if known.len() >= REMEMBERED_MAX {
+            known.clear();
+        }
+        match known.get_mut(&key) {
+            Some((old, since)) if *old == actor => {
+                *since = now;
+                old.clone()
+            }
+            _ => {
+                known.insert(key, (actor.clone(), now));
+                actor
+            }
+        }
+    }
+
+    fn look(&self, tid: u32, uid: u32) -> Actor {
+        let mut actor = Actor {
+            tgid: 0,
+            start: 0,
+            boot: self.boot,
+            uid,
+            comm: Vec::new(),
+            run: 0,
+            ancestors: Vec::new(),
+        };
+        if tid == 0 {
+            return actor;
+        }
+        let Some(thread) = Process::read(tid) else {
+            actor.tgid = tid;
+            return actor;
+        };
+        actor.tgid = thread.tgid;
+        let process = if thread.tgid == tid {
+            Some(thread)
+        } else {
+            Process::read(thread.tgid)
+        };
+        let Some(process) = process else { return actor };
+        // A full queue loses the question, and with it only the start.
+        let _ = self.asked.try_send(actor.tgid);
+        let mut parent = process.parent;
+        let mut session = process.session == actor.tgid;
+        actor.comm = process.comm;
+        while !session && parent > 1 && actor.ancestors.len() < ANCESTORS_MAX {
+            let Some(ancestor) = Process::read(parent) else {
+                break;
+            };
+            session = ancestor.session == parent;
+            actor.ancestors.push((parent, ancestor.comm));
+            parent = ancestor.parent;
+        }
+        actor
+    }
+
+    /// The same with the start of the process, as far as it is known by now.
+    pub fn with_start(&self, actor: &Actor) -> Actor {
+        let start = self.starts.lock().get(&actor.tgid).copied();
+        Actor {
+            start: start.unwrap_or(0),
+            ..actor.clone()
+        }
+    }
+}
+
+/// What /proc/PID/status says of a process.
+struct Process {
+    comm: Vec<u8>,
+    tgid: u32,
+    parent: u32,
+    session: u32,
+}
+
+impl Process {
+    fn read(pid: u32) -> Option<Process> {
+        let status = std::fs::read(format!("/proc/{pid}/status")).ok()?;
+        let field = |name: &str| {
+            status
+                .split(|&byte| byte == b'\n')
+                .find_map(|line| line.strip_prefix(name.as_bytes()))
+        };
+        let number = |name: &str| -> Option<u32> {
+            let text = std::str::from_utf8(field(name)?).ok()?;
+            text.split_ascii_whitespace().next()?.parse().ok()
+        };
+        Some(Process {
+            comm: field("Name:\t")?.to_vec(),
+            tgid: number("Tgid:")?,
+            parent: number("PPid:")?,
+            session: number("NSsid:")?,
+        })
+    }
+}
+
+/// The number of this boot of the machine; zeros where /proc does not tell.
+pub fn boot_id() -> [u8; 16] {
+    let mut id = [0; 16];
+    let text = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+    let digits: Vec<u8> = text.bytes().filter(u8::is_ascii_hexdigit).collect();
+    for (byte, pair) in id.iter_mut().zip(digits.chunks_exact(2)) {
+        let pair = std::str::from_utf8(pair).unwrap_or("0");
+        *byte = u8::from_str_radix(pair, 16).unwrap_or(0);
+    }
+    id
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn finds_this_process_behind_any_of_its_threads() {
+        let actors = Actors::default();
+        let here = std::process::id();
+        let me = rustix::thread::gettid()
+            .as_raw_nonzero()
+            .get()
+            .unsigned_abs();
+        let actor = actors.of(me, 12);
+        assert_eq!((actor.tgid, actor.uid), (here, 12));
+        let started = start_of(here);
+        assert!(started.is_some());
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while Some(actors.with_start(&actor).start) != started {
+            assert!(
+                Instant::now() < deadline,
+                "the start is read by a thread of its own"
+            );
+            std::thread::yield_now();
+        }
+        assert!(!actor.comm.is_empty());
+        assert!(Arc::ptr_eq(&actor, &actors.of(me, 12)));
+        assert_eq!(actors.of(0, 0).tgid, 0);
+    }
+}

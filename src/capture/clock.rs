@@ -1,0 +1,49 @@
+//! The clock: makes checkpoints while something changes, and looks after free space and history
+//! that has stopped.
+
+use super::Recorder;
+use crate::format::record::EpochKind;
+use crate::limits;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+/// How often the clock looks.
+const TICK: Duration = Duration::from_millis(50);
+/// How often free space is looked at.
+const SPACE_EVERY: Duration = Duration::from_secs(1);
+/// How long a checkpoint waits for a silence, after `interval` is over.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+impl Recorder {
+    pub(super) fn clock(&self) {
+        let mut space = Instant::now();
+        while !self.is_ending() {
+            std::thread::sleep(TICK);
+            if space.elapsed() >= SPACE_EVERY {
+                space = Instant::now();
+                self.watch_space();
+                self.try_to_resume();
+            }
+            if self.trouble.is_recording() {
+                self.make_checkpoint();
+            }
+        }
+    }
+
+    fn make_checkpoint(&self) {
+        let (since, busy) = {
+            let cutter = self.cutter.lock();
+            (cutter.last_cut.elapsed(), !cutter.pending.is_empty())
+        };
+        let noted = self.open.load().body.noted.load(Ordering::Relaxed);
+        if noted == 0 || busy {
+            return;
+        }
+        let due = since >= self.options.interval;
+        let silent = self.since_last_note() >= limits::QUIET;
+        let late = since >= self.options.interval + PATIENCE;
+        if noted >= limits::NOTES_MAX || late || (due && silent) {
+            self.cut(EpochKind::Checkpoint, false, false, Vec::new());
+        }
+    }
+}

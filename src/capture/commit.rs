@@ -1,0 +1,394 @@
+//! The committer: takes the oldest epoch that is complete, has its files captured, and makes it
+//! durable as one batch.
+//!
+//! 1. Epochs are committed in their order, and the next is captured only then: so what a capture
+//!    takes over from the version before is in the store.
+//! 2. While a scan is under way, what follows it is committed as waiting for it, and becomes
+//!    listed when it is whole.
+//! 3. What turns out not to have changed leaves no record.
+
+use super::epoch::{Cut, NameNote, Notes};
+use super::work::Captured;
+use super::{Outcome, Pending, Recorder};
+use crate::backing;
+use crate::format::record::{
+    Actor, Change, Content, Dirent, EpochRecord, EpochState, EpochStatistics, InodeVersion, Synced,
+    What,
+};
+use crate::id::{ActorId, Epoch};
+use crate::inodes::Inode;
+use crate::limits;
+use crate::store::{Commit, StoreError, View};
+use std::collections::HashMap;
+use std::os::fd::AsFd;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+/// How long the committer sleeps when nothing rings.
+const IDLE: Duration = Duration::from_millis(500);
+/// The live disk is synced this often, so that less has to be read again after a power cut.
+const SYNC_EVERY: Duration = Duration::from_secs(300);
+
+/// Numbers of the processes in this batch.
+pub(super) type ActorIds = HashMap<Arc<Actor>, ActorId>;
+
+impl Recorder {
+    pub(super) fn commit_loop(&self) {
+        crate::backing::prepare_thread();
+        let mut synced = Instant::now();
+        loop {
+            let seen = self.signal.count();
+            let front = self.cutter.lock().pending.front().cloned();
+            match front {
+                Some(pending) if pending.body.is_complete() => {
+                    self.complete(&pending);
+                    continue;
+                }
+                None if self.is_ending() => return,
+                _ => {}
+            }
+            if synced.elapsed() >= SYNC_EVERY && !self.is_ending() {
+                self.sync_live();
+                synced = Instant::now();
+            }
+            self.signal.wait(seen, IDLE);
+        }
+    }
+
+    /// Captures and commits one epoch, whatever happens.
+    fn complete(&self, pending: &Arc<Pending>) {
+        let notes = std::mem::take(&mut *pending.body.notes.lock());
+        let outcome = if self.trouble.is_recording() {
+            self.capture_all(&notes, pending);
+            match self.commit(&notes, pending) {
+                Ok(outcome) => outcome,
+                Err(error) => {
+                    self.store_failed(&error);
+                    Outcome::Failed(error.to_string())
+                }
+            }
+        } else {
+            Outcome::Failed(self.trouble.reason())
+        };
+        for inode in &notes.inodes {
+            self.forget_version(inode, pending.body.number);
+        }
+        self.cutter.lock().pending.pop_front();
+        *pending.outcome.lock() = Some(outcome);
+        self.signal.raise();
+    }
+
+    fn capture_all(&self, notes: &Notes, pending: &Arc<Pending>) {
+        pending
+            .left
+            .store(notes.inodes.len() as u64, Ordering::Release);
+        for inode in &notes.inodes {
+            if !self.queue.capture(inode.clone(), pending.clone()) {
+                // The threads have ended: the committer does it alone.
+                self.capture_up_to(inode, pending.body.number);
+                pending.left.fetch_sub(1, Ordering::AcqRel);
+            }
+        }
+        loop {
+            let seen = self.signal.count();
+            if pending.left.load(Ordering::Acquire) == 0 {
+                return;
+            }
+            self.signal.wait(seen, IDLE);
+        }
+    }
+
+    fn commit(&self, notes: &Notes, pending: &Pending) -> Result<Outcome, StoreError> {
+        let number = pending.body.number;
+        let Some(cut) = *pending.body.cut.lock() else {
+            return Ok(Outcome::Failed("an epoch was never cut".to_owned()));
+        };
+        let _order = self.scan.commit_order();
+        let waiting = self.scan.unfinished();
+        let mut batch = Commit {
+            epoch: number,
+            ..Commit::default()
+        };
+        let mut statistics = EpochStatistics::default();
+        let mut actors = ActorIds::new();
+        let view = self.store.view();
+        for captured in std::mem::take(&mut *pending.results.lock()) {
+            self.add_inode(&mut batch, &view, captured, waiting.is_some(), &mut actors)?;
+        }
+        for ((_, name), note) in &notes.names {
+            self.add_name(
+                &mut batch,
+                &view,
+                name,
+                note,
+                waiting.is_some(),
+                &mut actors,
+            )?;
+        }
+        drop(view);
+        if batch.inodes.is_empty() && batch.dirents.is_empty() {
+            return Ok(Outcome::Nothing);
+        }
+        statistics.inodes = batch.inodes.len() as u64;
+        statistics.dirents = batch.dirents.len() as u64;
+        statistics.lost_files = lost_files(&batch);
+        let state = match waiting {
+            Some(on) => EpochState::Waiting { on },
+            None => EpochState::Whole,
+        };
+        let Cut {
+            time,
+            wall,
+            kind,
+            quiet,
+            unseen_mappings,
+        } = cut;
+        batch.record = Some((
+            EpochRecord {
+                state,
+                kind,
+                quiet,
+                unseen_mappings,
+                statistics,
+            },
+            time,
+            wall,
+        ));
+        batch.actors = self.new_actors(&actors);
+        // A number that was given up and taken by another file is that file's.
+        batch.live.sort_by_key(|(_, live)| live.is_some());
+        // Held until the batch is durable: who withdraws a name either comes before, or finds it.
+        let snapshots = pending.snapshots.lock();
+        if waiting.is_none() {
+            for new in snapshots.iter() {
+                batch
+                    .snapshots
+                    .push((new.name.clone(), new.record(&self.store, number, time)?));
+            }
+        }
+        self.store.commit(batch)?;
+        drop(snapshots);
+        self.counters.committed(time);
+        Ok(Outcome::Committed)
+    }
+
+    /// Adds a captured file, unless the store holds just that already.
+    pub(super) fn add_inode(
+        &self,
+        batch: &mut Commit,
+        view: &View<'_>,
+        captured: Captured,
+        waiting: bool,
+        actors: &mut ActorIds,
+    ) -> Result<(), StoreError> {
+        let Captured {
+            inode,
+            id,
+            version,
+            live,
+            relied,
+            what,
+            actors: by,
+            ..
+        } = captured;
+        let Some(version) = version else {
+            return Ok(());
+        };
+        let before = view
+            .inode_at(id, Epoch(batch.epoch.0 - 1))?
+            .map(|(_, before)| before);
+        let mut what = what;
+        match (&before, &version) {
+            (None | Some(InodeVersion::Gone), InodeVersion::Gone) if !waiting => return Ok(()),
+            (Some(InodeVersion::Present(before)), InodeVersion::Present(now)) => {
+                if same_but_read(before, now) {
+                    batch.live.push((inode.ino, live));
+                    return Ok(());
+                }
+                what = difference(before, now);
+            }
+            (None | Some(InodeVersion::Gone), InodeVersion::Present(_)) => {
+                what = what.with(What::CREATED);
+            }
+            _ => {}
+        }
+        let by = self.actor_ids(&by, actors)?;
+        batch.changes.push((id, Change::Inode { what, actors: by }));
+        batch.live.push((inode.ino, live));
+        batch.inodes.push((id, version));
+        batch.reliances.push(relied);
+        Ok(())
+    }
+
+    fn add_name(
+        &self,
+        batch: &mut Commit,
+        view: &View<'_>,
+        name: &[u8],
+        note: &NameNote,
+        waiting: bool,
+        actors: &mut ActorIds,
+    ) -> Result<(), StoreError> {
+        let child = if note.in_doubt {
+            self.look_at_name(note, name)
+        } else {
+            note.child.clone()
+        };
+        let directory = self.file_id(&note.directory)?;
+        let now = match child {
+            Some(child) => Dirent::Present {
+                id: self.file_id(&child)?,
+                kind: child.kind,
+            },
+            None => Dirent::Gone,
+        };
+        let before = view.dirent_at(directory, name, Epoch(batch.epoch.0 - 1))?;
+        let same = match before {
+            Some((_, before)) => before == now,
+            None => now == Dirent::Gone && !waiting,
+        };
+        if same {
+            return Ok(());
+        }
+        let by = self.actor_ids(&note.actors, actors)?;
+        batch.changes.push((
+            directory,
+            Change::Dirent {
+                name: name.to_vec(),
+                actors: by,
+            },
+        ));
+        batch.dirents.push((directory, name.to_vec(), now));
+        Ok(())
+    }
+
+    /// What a name is in the live tree, when the operation on it never said.
+    fn look_at_name(&self, note: &NameNote, name: &[u8]) -> Option<Arc<Inode>> {
+        let path = note.directory.path(self.inodes.backing().root()).ok()?;
+        backing::stat_at(path.as_fd(), name).ok()?;
+        let (child, _) = self.inodes.find(&note.directory, name).ok()?;
+        self.inodes.unpin(&child);
+        Some(child)
+    }
+
+    fn actor_ids(
+        &self,
+        by: &[Arc<Actor>],
+        known: &mut ActorIds,
+    ) -> Result<Vec<ActorId>, StoreError> {
+        let mut ids = Vec::with_capacity(by.len());
+        for actor in by.iter().filter(|actor| actor.tgid != 0) {
+            if let Some(id) = known.get(actor) {
+                ids.push(*id);
+                continue;
+            }
+            let id = match self.counters.actor(actor) {
+                Some(id) => id,
+                None => self.store.new_actor_id()?,
+            };
+            known.insert(actor.clone(), id);
+            ids.push(id);
+        }
+        ids.dedup();
+        Ok(ids)
+    }
+
+    /// The processes of a batch that the store does not have yet.
+    pub(super) fn new_actors(&self, actors: &ActorIds) -> Vec<(ActorId, Actor)> {
+        let mut new = Vec::new();
+        for (actor, id) in actors {
+            if self.counters.remember_actor(actor, *id) {
+                new.push((*id, self.actors.with_start(actor)));
+            }
+        }
+        new
+    }
+
+    /// The version is in the store, or is given up.
+    pub(super) fn forget_version(&self, inode: &Arc<Inode>, epoch: Epoch) {
+        let mut track = inode.track.lock();
+        let before = track.versions.len();
+        track.versions.retain(|version| version.epoch != epoch);
+        let pins = before - track.versions.len();
+        let oldest = track.oldest_pending();
+        let freed = track.stash.drop_before(oldest);
+        drop(track);
+        self.stash_bytes.fetch_sub(freed, Ordering::Relaxed);
+        for _ in 0..pins {
+            self.inodes.unpin(inode);
+        }
+    }
+
+    /// Brings the live disk up to date with what is recorded.
+    fn sync_live(&self) {
+        if let Err(error) = self.note_synced(false) {
+            log::warn!("the live disk could not be synced: {error}");
+        }
+    }
+
+    /// Notes that everything up to the newest epoch is on the live disk.
+    pub(super) fn note_synced(&self, clean: bool) -> Result<(), super::CaptureError> {
+        let newest = self.store.view().newest_epoch()?.unwrap_or(Epoch::NONE);
+        self.inodes.backing().sync()?;
+        self.store.set_synced(Synced {
+            epoch: newest,
+            boot: super::actor::boot_id(),
+            clean,
+        })?;
+        Ok(())
+    }
+}
+
+fn lost_files(batch: &Commit) -> u64 {
+    let lost = |version: &InodeVersion| matches!(version, InodeVersion::Present(record) if matches!(record.content, Content::Lost(_)));
+    batch
+        .inodes
+        .iter()
+        .filter(|(_, version)| lost(version))
+        .count() as u64
+}
+
+/// Whether nothing changed that anybody did: reading changes the access time, and which of
+/// several names is remembered is no change.
+fn same_but_read(
+    before: &crate::format::record::Inode,
+    now: &crate::format::record::Inode,
+) -> bool {
+    let mut before = before.clone();
+    before.atime = now.atime;
+    if now.nlink > 1 && now.kind != crate::format::record::Kind::Dir || now.name.is_empty() {
+        before.parent = now.parent;
+        before.name.clone_from(&now.name);
+    }
+    before == *now
+}
+
+fn difference(before: &crate::format::record::Inode, now: &crate::format::record::Inode) -> What {
+    let mut what = What::default();
+    if before.content != now.content || before.target != now.target || before.size != now.size {
+        what = what.with(What::CONTENT);
+    }
+    if before.xattrs != now.xattrs {
+        what = what.with(What::XATTRS);
+    }
+    let attributes = |r: &crate::format::record::Inode| {
+        (
+            r.mode,
+            r.uid,
+            r.gid,
+            r.rdev,
+            r.mtime,
+            r.nlink,
+            r.parent,
+            r.name.clone(),
+        )
+    };
+    if what == What::default() || attributes(before) != attributes(now) {
+        what = what.with(What::ATTRIBUTES);
+    }
+    what
+}
+
+/// Bounds how many records a batch of the scan may hold.
+pub(super) const SCAN_BATCH: u64 = limits::NOTES_MAX / 10;

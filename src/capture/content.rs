@@ -1,0 +1,406 @@
+//! From a file as it was at the end of an epoch to a chunk list in the store.
+//!
+//! 1. The live file is read first, then what was stashed is laid over it.
+//! 2. Holes cut: what is no data has no chunk.
+//! 3. Pieces of the version before are taken over where nothing changed: a file that is appended
+//!    to or rewritten is cut by content, one that is written in place every FIXED_CHUNK bytes.
+
+use super::Recorder;
+use super::deed::{lost_reason, next_data, read_full};
+use crate::format::record::{ChunkList, Content, Cutting, LostReason, Piece};
+use crate::id::{Epoch, Hash};
+use crate::inodes::Inode;
+use crate::inodes::ranges::RangeSet;
+use crate::inodes::track::Dirty;
+use crate::limits::{CHUNK_AVERAGE, CHUNK_MAX, CHUNK_MIN, FIXED_CHUNK};
+use crate::store::{Reliance, StoreError};
+use fastcdc::v2020::StreamCDC;
+use std::io::{self, Read};
+use std::ops::Range;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
+
+/// A file this large that is changed in few places is cut at fixed places from then on, bytes.
+const IN_PLACE_MIN: u64 = 1 << 20;
+
+/// A file as it was at the end of an epoch.
+pub(super) struct AsOf<'a> {
+    pub inode: &'a Arc<Inode>,
+    pub epoch: Epoch,
+    /// Its size then.
+    pub size: u64,
+    /// It had holes then, or may have had.
+    pub sparse: bool,
+    pub dirty: &'a Dirty,
+    /// What it held in the version before, when that is known.
+    pub before: Option<(Content, u64)>,
+}
+
+/// What came of a capture.
+pub(super) struct Stored {
+    pub content: Content,
+    pub hashed_bytes: u64,
+}
+
+/// Why a capture failed.
+#[derive(Debug)]
+pub(super) enum Failed {
+    /// This file alone.
+    File(LostReason),
+    /// The store: nothing can be recorded.
+    Store(StoreError),
+}
+
+impl From<StoreError> for Failed {
+    fn from(error: StoreError) -> Failed {
+        Failed::Store(error)
+    }
+}
+
+impl From<io::Error> for Failed {
+    fn from(error: io::Error) -> Failed {
+        match error.downcast::<StoreError>() {
+            Ok(error) => Failed::Store(error),
+            Err(error) => Failed::File(lost_reason(&error)),
+        }
+    }
+}
+
+struct Capture<'a> {
+    recorder: &'a Recorder,
+    file: Arc<OwnedFd>,
+    of: &'a AsOf<'a>,
+    relied: &'a mut Reliance,
+    pieces: Vec<Piece>,
+    hashed_bytes: u64,
+}
+
+impl Recorder {
+    /// Brings the content of a file into the store.
+    pub(super) fn store_content(
+        &self,
+        of: &AsOf<'_>,
+        relied: &mut Reliance,
+    ) -> Result<Stored, Failed> {
+        if of.size == 0 {
+            return Ok(Stored {
+                content: Content::Empty,
+                hashed_bytes: 0,
+            });
+        }
+        let file = self.inodes.data(of.inode, false)?;
+        let mut capture = Capture {
+            recorder: self,
+            file,
+            of,
+            relied,
+            pieces: Vec::new(),
+            hashed_bytes: 0,
+        };
+        let before = capture.list_before()?;
+        let cutting = choose_cutting(of, before.as_ref());
+        match (cutting, before) {
+            (Cutting::ContentDefined, before) => capture.cut_by_content(before)?,
+            (Cutting::Fixed, before) => capture.cut_fixed(before)?,
+        }
+        let hashed_bytes = capture.hashed_bytes;
+        let pieces = std::mem::take(&mut capture.pieces);
+        let content = match pieces[..] {
+            [Piece::Data { hash, .. }] => Content::Chunk(hash),
+            _ => Content::List(
+                self.store
+                    .put_list(relied, &ChunkList { cutting, pieces })?,
+            ),
+        };
+        Ok(Stored {
+            content,
+            hashed_bytes,
+        })
+    }
+}
+
+/// Fixed places for what is written in place below its size; once so, as long as that is so.
+fn choose_cutting(of: &AsOf<'_>, before: Option<&(ChunkList, u64)>) -> Cutting {
+    let Some((list, size)) = before else {
+        return Cutting::ContentDefined;
+    };
+    if of.dirty.all || of.size < IN_PLACE_MIN {
+        return Cutting::ContentDefined;
+    }
+    let below = of.dirty.ranges.first().is_some_and(|first| first < *size);
+    let few = of.dirty.ranges.bytes() < of.size / 2;
+    match list.cutting {
+        Cutting::Fixed if few => Cutting::Fixed,
+        _ if below && few && of.size >= *size => Cutting::Fixed,
+        _ => Cutting::ContentDefined,
+    }
+}
+
+impl Capture<'_> {
+    /// The chunk list of the version before, if the store has it and it is of use.
+    fn list_before(&mut self) -> Result<Option<(ChunkList, u64)>, Failed> {
+        let Some((content, size)) = self.of.before else {
+            return Ok(None);
+        };
+        if self.of.dirty.all {
+            return Ok(None);
+        }
+        let list = match content {
+            Content::Chunk(hash) => {
+                let Ok(len) = u32::try_from(size) else {
+                    return Ok(None);
+                };
+                let pieces = vec![Piece::Data { len, hash }];
+                ChunkList {
+                    cutting: Cutting::ContentDefined,
+                    pieces,
+                }
+            }
+            Content::List(hash) => match self.recorder.store.view().list(hash) {
+                Ok(list) => ChunkList::clone(&list),
+                // Not committed yet, or damaged: the file is here to be read.
+                Err(_) => return Ok(None),
+            },
+            Content::Empty | Content::Lost(_) | Content::Purged(_) => return Ok(None),
+        };
+        Ok(Some((list, size)))
+    }
+
+    fn cut_by_content(&mut self, before: Option<(ChunkList, u64)>) -> Result<(), Failed> {
+        let mut start = 0;
+        if let Some((list, size)) = before
+            && list.cutting == Cutting::ContentDefined
+        {
+            let first = self.of.dirty.ranges.first().unwrap_or(size);
+            let unchanged = first.min(size).min(self.of.size);
+            // The last piece before the end of the file may have been cut by that end.
+            let whole = if self.of.size == size && first >= size {
+                size
+            } else {
+                unchanged
+            };
+            for piece in list.pieces {
+                let end = start + piece.len();
+                let ends_there = end == size && whole < self.of.size;
+                if end > whole || ends_there || !self.take_over(piece)? {
+                    break;
+                }
+                start = end;
+            }
+        }
+        for segment in self.segments(start..self.of.size)? {
+            self.hole_up_to(segment.start);
+            self.cut_segment(segment)?;
+        }
+        self.hole_up_to(self.of.size);
+        Ok(())
+    }
+
+    fn cut_segment(&mut self, segment: Range<u64>) -> Result<(), Failed> {
+        if segment.end - segment.start <= u64::from(CHUNK_MIN) {
+            return self.store_piece(segment);
+        }
+        let source = Source {
+            recorder: self.recorder,
+            file: self.file.clone(),
+            inode: self.of.inode,
+            epoch: self.of.epoch,
+            at: segment.start,
+            end: segment.end,
+        };
+        for chunk in StreamCDC::new(source, CHUNK_MIN, CHUNK_AVERAGE, CHUNK_MAX) {
+            let chunk = chunk.map_err(io::Error::from)?;
+            self.store_bytes(&chunk.data)?;
+        }
+        Ok(())
+    }
+
+    fn cut_fixed(&mut self, before: Option<(ChunkList, u64)>) -> Result<(), Failed> {
+        let step = u64::from(FIXED_CHUNK);
+        let mut to_read = RangeSet::default();
+        let reusable = before.filter(|(list, _)| list.cutting == Cutting::Fixed);
+        match &reusable {
+            Some((_, size)) => {
+                for range in self.of.dirty.ranges.iter() {
+                    to_read.insert(range.start / step * step..range.end.div_ceil(step) * step);
+                }
+                // The end of the old file may lie inside a block.
+                to_read.insert(size.min(&self.of.size) / step * step..self.of.size);
+                to_read.remove(self.of.size..u64::MAX);
+            }
+            None => to_read.insert(0..self.of.size),
+        }
+        let pieces = reusable.map(|(list, _)| list.pieces).unwrap_or_default();
+        let mut start = 0;
+        for piece in pieces {
+            let end = (start + piece.len()).min(self.of.size);
+            for gap in to_read.missing(start..end) {
+                self.read_fixed(&to_read, gap.start)?;
+                let taken = match piece {
+                    Piece::Data { .. } if gap == (start..start + piece.len()) => {
+                        self.take_over(piece)?
+                    }
+                    Piece::Data { .. } => false,
+                    Piece::Hole { .. } => {
+                        self.hole_up_to(gap.end);
+                        true
+                    }
+                };
+                if !taken {
+                    self.read_blocks(gap)?;
+                }
+            }
+            start = end;
+        }
+        self.read_fixed(&to_read, self.of.size)
+    }
+
+    /// Reads what is to be read between the end of the pieces so far and `up_to`.
+    fn read_fixed(&mut self, to_read: &RangeSet, up_to: u64) -> Result<(), Failed> {
+        let done = self.done();
+        let ranges: Vec<_> = to_read.iter().collect();
+        for range in ranges {
+            let range = range.start.max(done)..range.end.min(up_to);
+            if range.start < range.end {
+                self.read_blocks(range)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn read_blocks(&mut self, range: Range<u64>) -> Result<(), Failed> {
+        let step = u64::from(FIXED_CHUNK);
+        for segment in self.segments(range.clone())? {
+            self.hole_up_to(segment.start);
+            let mut at = segment.start;
+            while at < segment.end {
+                let end = ((at / step + 1) * step).min(segment.end);
+                self.store_piece(at..end)?;
+                at = end;
+            }
+        }
+        self.hole_up_to(range.end);
+        Ok(())
+    }
+
+    /// Where the file had data as of the epoch, within `range`.
+    fn segments(&self, range: Range<u64>) -> Result<Vec<Range<u64>>, Failed> {
+        let mut map = RangeSet::default();
+        if !self.of.sparse {
+            map.insert(range.clone());
+        } else {
+            let mut at = range.start;
+            while at < range.end {
+                let (start, stop) = next_data(self.file.as_fd(), at, range.end)?;
+                map.insert(start..stop);
+                at = stop.max(at + 1);
+            }
+            self.of
+                .inode
+                .track
+                .lock()
+                .stash
+                .correct_data_map(self.of.epoch, &mut map);
+            map.remove(0..range.start);
+            map.remove(range.end..u64::MAX);
+        }
+        Ok(map.iter().collect())
+    }
+
+    /// End of the pieces so far.
+    fn done(&self) -> u64 {
+        self.pieces.iter().map(Piece::len).sum()
+    }
+
+    fn hole_up_to(&mut self, end: u64) {
+        let done = self.done();
+        if end > done {
+            match self.pieces.last_mut() {
+                Some(Piece::Hole { len }) => *len += end - done,
+                _ => self.pieces.push(Piece::Hole { len: end - done }),
+            }
+        }
+    }
+
+    /// Relies on a piece of the version before; false if the store has it no more.
+    fn take_over(&mut self, piece: Piece) -> Result<bool, Failed> {
+        match piece {
+            Piece::Hole { len } => {
+                let end = self.done() + len;
+                self.hole_up_to(end);
+                Ok(true)
+            }
+            Piece::Data { hash, .. } => {
+                let there = self.recorder.store.rely(self.relied, hash)?;
+                if there {
+                    self.pieces.push(piece);
+                }
+                Ok(there)
+            }
+        }
+    }
+
+    fn store_piece(&mut self, range: Range<u64>) -> Result<(), Failed> {
+        let len = usize::try_from(range.end - range.start).map_err(io::Error::other)?;
+        let mut bytes = vec![0; len];
+        read_as_of(
+            &self.file,
+            self.of.inode,
+            self.of.epoch,
+            &mut bytes,
+            range.start,
+        )?;
+        self.store_bytes(&bytes)
+    }
+
+    fn store_bytes(&mut self, bytes: &[u8]) -> Result<(), Failed> {
+        let hash: Hash = self.recorder.store.put_chunk(self.relied, bytes)?;
+        let len = u32::try_from(bytes.len()).map_err(io::Error::other)?;
+        self.hashed_bytes += u64::from(len);
+        self.pieces.push(Piece::Data { len, hash });
+        Ok(())
+    }
+}
+
+/// The live file first, then what was stashed over it.
+fn read_as_of(
+    file: &OwnedFd,
+    inode: &Inode,
+    epoch: Epoch,
+    buffer: &mut [u8],
+    offset: u64,
+) -> io::Result<()> {
+    read_full(file.as_fd(), buffer, offset)?;
+    inode.track.lock().stash.lay_over(epoch, offset, buffer);
+    Ok(())
+}
+
+/// A segment of a file as of an epoch, to be read from front to back.
+struct Source<'a> {
+    recorder: &'a Recorder,
+    file: Arc<OwnedFd>,
+    inode: &'a Arc<Inode>,
+    epoch: Epoch,
+    at: u64,
+    end: u64,
+}
+
+impl Read for Source<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.recorder.is_ending() && self.recorder.scan.is_stopped() {
+            return Err(io::Error::from(io::ErrorKind::Interrupted));
+        }
+        let len = usize::try_from(self.end - self.at)
+            .unwrap_or(usize::MAX)
+            .min(buffer.len());
+        read_as_of(
+            &self.file,
+            self.inode,
+            self.epoch,
+            &mut buffer[..len],
+            self.at,
+        )?;
+        self.at += len as u64;
+        Ok(len)
+    }
+}

@@ -1,0 +1,508 @@
+//! What an operation on the live tree does before it changes anything: takes the open epoch,
+//! preserves what it is about to destroy, and notes what it is about to change.
+//!
+//! 1. Noted before it is done; what fails half way is noted too.
+//! 2. The first operation of an epoch on a file with an older version that is not captured keeps
+//!    its attributes for that version.
+//! 3. Bytes below the older version's size are stashed before they change.
+//! 4. An operation that changes content which stood for `settle`, and whose last change is in
+//!    the open epoch, cuts first: it then belongs to the next epoch, and 3 keeps the content.
+//!
+//! The caller holds the `io` locks of all files that are concerned.
+
+use super::Recorder;
+use super::epoch::Held;
+use crate::backing;
+use crate::format::record::{Actor, EpochKind, Kind, LostReason, What};
+use crate::id::Epoch;
+use crate::inodes::Inode;
+use crate::inodes::stash::Old;
+use crate::inodes::track::{Identity, Look, Track, Version, Xattrs};
+use crate::limits;
+use std::io;
+use std::ops::Range;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+
+/// The operation can't go on now: let go of everything and try again when something was captured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Wait;
+
+/// How an operation changes content.
+#[derive(Clone, Debug)]
+pub enum ContentChange {
+    /// These bytes are written, copied to, punched or allocated.
+    Range(Range<u64>),
+    /// The size is set.
+    Resize(u64),
+}
+
+/// A name that is about to change.
+pub struct NameChange<'a> {
+    pub directory: &'a Arc<Inode>,
+    pub name: &'a [u8],
+    /// What it is now.
+    pub before: Option<Arc<Inode>>,
+}
+
+/// A file that a change of names touches.
+pub struct Touch<'a> {
+    pub inode: &'a Arc<Inode>,
+    /// Its last name goes.
+    pub dies: bool,
+}
+
+/// A change of names under way; dropping it ends it.
+pub struct NamesDeed<'a> {
+    recorder: &'a Recorder,
+    held: Option<Arc<Held>>,
+    actor: Arc<Actor>,
+}
+
+impl Recorder {
+    /// The process behind a request.
+    pub fn actor(&self, tid: u32, uid: u32) -> Arc<Actor> {
+        self.actors.of(tid, uid)
+    }
+
+    /// Before the content of `inode` changes.
+    ///
+    /// # Errors
+    /// `Wait`: nothing was noted.
+    pub fn content(
+        &self,
+        inode: &Arc<Inode>,
+        change: &ContentChange,
+        actor: &Arc<Actor>,
+    ) -> Result<Option<Arc<Held>>, Wait> {
+        if !self.trouble.is_recording() {
+            return Ok(None);
+        }
+        self.cut_if_settled(inode)?;
+        let held = self.open.load_full();
+        let epoch = held.body.number;
+        let mut track = inode.track.lock();
+        self.touch(&held, inode, &mut track, What::CONTENT, actor);
+        let older = track.older_pending(epoch).and_then(|version| version.look);
+        drop(track);
+        let changed = match *change {
+            ContentChange::Range(ref range) => range.clone(),
+            ContentChange::Resize(to) => {
+                let Some(now) = self.size_now(inode, older) else {
+                    return Ok(Some(held));
+                };
+                to.min(now)..to.max(now)
+            }
+        };
+        if let Some(look) = older {
+            let end = changed.end.min(look.stat.size);
+            self.preserve(inode, epoch, changed.start..end, &look)?;
+        }
+        let mut track = inode.track.lock();
+        if !track.nameless {
+            track.changed = Some((Instant::now(), epoch));
+            if let Some(version) = track.version(epoch) {
+                match *change {
+                    ContentChange::Resize(0) => version.dirty.everything(),
+                    _ => version.dirty.insert(changed),
+                }
+            }
+        }
+        Ok(Some(held))
+    }
+
+    /// Before attributes (or, `what`, extended attributes) of `inode` change.
+    pub fn attributes(
+        &self,
+        inode: &Arc<Inode>,
+        what: What,
+        actor: &Arc<Actor>,
+    ) -> Option<Arc<Held>> {
+        if !self.trouble.is_recording() {
+            return None;
+        }
+        let held = self.open.load_full();
+        let mut track = inode.track.lock();
+        self.touch(&held, inode, &mut track, what, actor);
+        drop(track);
+        Some(held)
+    }
+
+    /// Before names change.
+    ///
+    /// # Errors
+    /// `Wait`: nothing was noted.
+    pub fn names(
+        &self,
+        names: &[NameChange<'_>],
+        touched: &[Touch<'_>],
+        actor: Arc<Actor>,
+    ) -> Result<NamesDeed<'_>, Wait> {
+        if !self.trouble.is_recording() {
+            return Ok(NamesDeed {
+                recorder: self,
+                held: None,
+                actor,
+            });
+        }
+        for touch in touched.iter().filter(|touch| touch.dies) {
+            if self.inodes.keep_descriptor(touch.inode).is_err() {
+                log::warn!(
+                    "inode {} can't be kept open while it is removed",
+                    touch.inode.ino
+                );
+            }
+            self.cut_if_settled(touch.inode)?;
+        }
+        let held = self.open.load_full();
+        for change in names {
+            let mut track = change.directory.track.lock();
+            if self.scan.keeps_names(change.directory.ino) {
+                if track.names.is_empty() {
+                    self.scan.keep(&self.inodes, change.directory);
+                }
+                if let Some(child) = &change.before {
+                    self.scan.keep(&self.inodes, child);
+                }
+                track
+                    .names
+                    .entry(change.name.to_vec())
+                    .or_insert_with(|| change.before.clone());
+            }
+            self.touch(
+                &held,
+                change.directory,
+                &mut track,
+                What::ATTRIBUTES,
+                &actor,
+            );
+            drop(track);
+            held.body.doubt_name(change.directory, change.name, &actor);
+        }
+        for touch in touched {
+            let what = if touch.dies {
+                What::GONE
+            } else {
+                What::ATTRIBUTES
+            };
+            let mut track = touch.inode.track.lock();
+            self.touch(&held, touch.inode, &mut track, what, &actor);
+            // What a file holds under its new name is to be found there too: an editor that saves
+            // by rename, and later overwrites, leaves each version under the name of the file.
+            if !touch.dies && touch.inode.kind != Kind::Dir && !track.nameless {
+                track.named = Some((Instant::now(), held.body.number));
+            }
+        }
+        Ok(NamesDeed {
+            recorder: self,
+            held: Some(held),
+            actor,
+        })
+    }
+
+    /// Descriptors are short: true if some will be free when what is noted has been recorded.
+    pub fn makes_room(&self) -> bool {
+        if !self.trouble.is_recording() {
+            return false;
+        }
+        self.pending_epochs() > 0
+            || self
+                .cut(EpochKind::Checkpoint, false, false, Vec::new())
+                .is_some()
+    }
+
+    /// Cuts when `inode` holds content that stood for `settle` and is in no epoch but the open
+    /// one. Before an append too: what stood is content of its own, and the next write may be in
+    /// the midst of it. At most one cut per `settle`: what is in a cut epoch is safe.
+    fn cut_if_settled(&self, inode: &Arc<Inode>) -> Result<(), Wait> {
+        let open = self.open.load().body.number;
+        let settled = |since: Option<(Instant, Epoch)>| {
+            since.is_some_and(|(at, epoch)| epoch == open && at.elapsed() >= self.options.settle)
+        };
+        {
+            let track = inode.track.lock();
+            if !settled(track.changed) && !settled(track.named) {
+                return Ok(());
+            }
+        }
+        let size = self.look(inode).map_or(0, |look| look.stat.size);
+        if size == 0 {
+            return Ok(());
+        }
+        if self.pending_epochs() >= limits::PENDING_MAX {
+            return Err(Wait);
+        }
+        self.cut(EpochKind::Checkpoint, false, false, Vec::new());
+        Ok(())
+    }
+
+    /// Notes that `inode` is changed in the epoch that is held.
+    fn touch(
+        &self,
+        held: &Arc<Held>,
+        inode: &Arc<Inode>,
+        track: &mut Track,
+        what: What,
+        actor: &Arc<Actor>,
+    ) {
+        let epoch = held.body.number;
+        self.enrol(inode, track);
+        if let Some(older) = track.older_pending(epoch)
+            && older.look.is_none()
+        {
+            self.keep_attributes(inode, older);
+        }
+        if track.nameless {
+            return;
+        }
+        if track.version(epoch).is_none() {
+            track.versions.push(Version::new(epoch));
+            self.inodes.pin(inode);
+            held.body.note_inode(inode);
+        }
+        if let Some(version) = track.version(epoch) {
+            version.what = version.what.with(what);
+            version.note_actor(actor);
+        }
+        let now = u64::try_from(self.born.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.last_noted_ms.store(now, Ordering::Relaxed);
+    }
+
+    /// While the scan has not reached `inode`, it has an implicit version of the scan's epoch
+    /// with everything in it: makes that explicit before the first change.
+    fn enrol(&self, inode: &Arc<Inode>, track: &mut Track) {
+        let Some(epoch) = self.scan.enrols(inode.ino) else {
+            return;
+        };
+        if track.identity == Identity::New || track.version(epoch).is_some() {
+            return;
+        }
+        let mut version = Version::new(epoch);
+        version.dirty.everything();
+        version.what = What::CONTENT.with(What::ATTRIBUTES);
+        self.keep_attributes(inode, &mut version);
+        self.scan.keep(&self.inodes, inode);
+        self.inodes.pin(inode);
+        track.versions.insert(0, version);
+    }
+
+    /// Keeps for an older version what the file's attributes are now, before they change.
+    fn keep_attributes(&self, inode: &Arc<Inode>, version: &mut Version) {
+        match self.look(inode) {
+            Ok(look) => version.look = Some(look),
+            Err(error) => version.lost = Some(lost_reason(&error)),
+        }
+        version.xattrs = read_xattrs(inode, self.inodes.backing().root()).ok();
+        version.place = inode.place().map(|place| (place.parent, place.name));
+    }
+
+    /// The size that a change starts from. `None`: can't be told, so nothing can be preserved.
+    fn size_now(&self, inode: &Arc<Inode>, older: Option<Look>) -> Option<u64> {
+        match self.look(inode) {
+            Ok(look) => Some(look.stat.size),
+            Err(_) => older.map(|look| look.stat.size),
+        }
+    }
+
+    /// Stashes what stands in `range` for the versions before `epoch`.
+    fn preserve(
+        &self,
+        inode: &Arc<Inode>,
+        epoch: Epoch,
+        range: Range<u64>,
+        older: &Look,
+    ) -> Result<(), Wait> {
+        if range.start >= range.end {
+            return Ok(());
+        }
+        let tag = Epoch(epoch.0 - 1);
+        let missing = inode.track.lock().stash.missing(tag, range);
+        let bytes: u64 = missing.iter().map(|gap| gap.end - gap.start).sum();
+        if bytes == 0 {
+            return Ok(());
+        }
+        let full = self.stash_bytes.load(Ordering::Relaxed) + bytes > limits::STASH_MAX;
+        if full || bytes > limits::STASH_PIECE {
+            return self.await_capture(inode, epoch);
+        }
+        let sparse = older.stat.blocks.saturating_mul(512) < older.stat.size;
+        for gap in missing {
+            match self.read_old(inode, gap.clone(), sparse) {
+                Ok(pieces) => {
+                    let mut track = inode.track.lock();
+                    for (start, old) in pieces {
+                        let memory = track.stash.keep(tag, start, old);
+                        self.stash_bytes.fetch_add(memory, Ordering::Relaxed);
+                    }
+                }
+                Err(error) => {
+                    let mut track = inode.track.lock();
+                    if let Some(version) = track.older_pending(epoch) {
+                        version.lost = Some(lost_reason(&error));
+                    }
+                    return Ok(());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Asks for the capture of the older versions of `inode`, and gives them up when that has
+    /// taken too long.
+    fn await_capture(&self, inode: &Arc<Inode>, epoch: Epoch) -> Result<(), Wait> {
+        let mut track = inode.track.lock();
+        let Some(version) = track.older_pending(epoch) else {
+            return Ok(());
+        };
+        let since = *version.awaited.get_or_insert_with(Instant::now);
+        if since.elapsed() >= limits::CAPTURE_WAIT {
+            version.lost = Some(LostReason::TooSlow);
+            return Ok(());
+        }
+        drop(track);
+        self.queue.hurry(inode);
+        self.signal.raise();
+        Err(Wait)
+    }
+
+    /// What stands in `range` of the live file now.
+    fn read_old(
+        &self,
+        inode: &Arc<Inode>,
+        range: Range<u64>,
+        sparse: bool,
+    ) -> io::Result<Vec<(u64, Old)>> {
+        let file = self.inodes.data(inode, false)?;
+        let mut pieces = Vec::new();
+        let mut at = range.start;
+        while at < range.end {
+            let (hole, data) = if sparse {
+                next_data(file.as_fd(), at, range.end)?
+            } else {
+                (at, range.end)
+            };
+            if hole > at {
+                pieces.push((at, Old::Hole(hole - at)));
+            }
+            if data > hole {
+                let len = usize::try_from(data - hole).map_err(io::Error::other)?;
+                let mut bytes = vec![0; len];
+                read_full(file.as_fd(), &mut bytes, hole)?;
+                pieces.push((hole, Old::Bytes(bytes)));
+            }
+            at = data.max(hole);
+        }
+        Ok(pieces)
+    }
+}
+
+impl NamesDeed<'_> {
+    /// Says what the name is now that it is done.
+    pub fn settle(&self, directory: &Inode, name: &[u8], child: Option<&Arc<Inode>>) {
+        if let Some(held) = &self.held {
+            held.body.settle_name(directory, name, child);
+        }
+    }
+
+    /// It failed, and nothing was changed.
+    pub fn undone(&self, names: &[NameChange<'_>]) {
+        for change in names {
+            self.settle(change.directory, change.name, change.before.as_ref());
+        }
+    }
+
+    /// A file was made by this deed.
+    pub fn created(&self, inode: &Arc<Inode>) {
+        let recorder = self.recorder;
+        let Some(held) = &self.held else { return };
+        recorder.scan.note_new(inode.ino);
+        let mut track = inode.track.lock();
+        track.identity = Identity::New;
+        recorder.touch(
+            held,
+            inode,
+            &mut track,
+            What::CREATED.with(What::CONTENT),
+            &self.actor,
+        );
+        if inode.kind != Kind::Dir {
+            track.changed = Some((Instant::now(), held.body.number));
+        }
+        let number = held.body.number;
+        if let Some(version) = track.version(number) {
+            version.dirty.everything();
+        }
+    }
+
+    /// The last name of `inode` has gone.
+    pub fn died(&self, inode: &Arc<Inode>) {
+        inode.track.lock().nameless = true;
+        self.recorder.inodes.set_place(inode, None);
+    }
+}
+
+/// From `at`: where data begins, and where it ends, both at most `end`.
+pub(super) fn next_data(file: BorrowedFd<'_>, at: u64, end: u64) -> io::Result<(u64, u64)> {
+    let start = match backing::seek(file, at, libc::SEEK_DATA) {
+        Ok(start) => start.min(end),
+        Err(error) if error.raw_os_error() == Some(libc::ENXIO) => return Ok((end, end)),
+        Err(error) if error.raw_os_error() == Some(libc::EINVAL) => return Ok((at, end)),
+        Err(error) => return Err(error),
+    };
+    if start >= end {
+        return Ok((end, end));
+    }
+    let stop = match backing::seek(file, start, libc::SEEK_HOLE) {
+        Ok(stop) => stop.min(end),
+        // Cut off between the two calls: what stood there is stashed.
+        Err(error) if error.raw_os_error() == Some(libc::ENXIO) => end,
+        Err(error) => return Err(error),
+    };
+    Ok((start, stop.max(start)))
+}
+
+/// Reads as much as there is; the rest of `buffer` stays zero.
+pub(super) fn read_full(file: BorrowedFd<'_>, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+    let mut done = 0;
+    while done < buffer.len() {
+        match backing::pread(file, &mut buffer[done..], offset + done as u64) {
+            Ok(0) => break,
+            Ok(count) => done += count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    buffer[done..].fill(0);
+    Ok(done)
+}
+
+/// All extended attributes in bytewise order of their names.
+pub(super) fn read_xattrs(inode: &Inode, mount: BorrowedFd<'_>) -> io::Result<Xattrs> {
+    let path = inode.path(mount)?;
+    let mut names = match backing::list_xattrs(path.as_fd()) {
+        Ok(names) => names,
+        Err(error) if error.raw_os_error() == Some(libc::EOPNOTSUPP) => return Ok(Vec::new()),
+        Err(error) => return Err(error),
+    };
+    names.sort_unstable();
+    let mut xattrs = Vec::with_capacity(names.len());
+    for name in names {
+        match backing::get_xattr(path.as_fd(), &name) {
+            Ok(value) => xattrs.push((name, value)),
+            // Gone meanwhile, or not for us to see: as absent as it is to everybody else.
+            Err(error) if matches!(error.raw_os_error(), Some(libc::ENODATA | libc::EPERM)) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(xattrs)
+}
+
+/// Why content can't be had.
+pub(super) fn lost_reason(error: &io::Error) -> LostReason {
+    match error.raw_os_error() {
+        Some(libc::EACCES | libc::EPERM | libc::ENOKEY) => LostReason::NoPermission,
+        _ => LostReason::ReadError,
+    }
+}

@@ -1,0 +1,356 @@
+//! How a change becomes history: operations on the live tree are noted in the open epoch
+//! (`deed`), a cut takes the notes away (`epoch`), worker threads bring the changed content into
+//! the store (`work`, `content`), the committer makes the epoch durable (`commit`), and the scan
+//! finds what nobody noted (`scan`).
+//!
+//! 1. An operation takes its inode locks first, then the epoch, so that one file's operations are
+//!    in the order of their epochs. It waits for nothing while it holds a lock or an epoch: what
+//!    would have to wait answers `Wait`, lets go of everything, and is run again.
+//! 2. No operation on the live tree asks the store for anything.
+//! 3. Epochs are captured and committed one after another, in their order.
+//! 4. Lock order: io (ascending numbers) < cutter < track, notes, scan sets (leaves).
+//!
+//! Knows nothing of FUSE: it works with a mount and without one.
+
+pub mod actor;
+mod clock;
+mod commit;
+mod content;
+mod deed;
+pub mod epoch;
+mod scan;
+mod scan_directory;
+mod signal;
+mod snapshot;
+mod status;
+mod trouble;
+mod work;
+
+pub use deed::{ContentChange, NameChange, NamesDeed, Touch, Wait};
+pub use snapshot::{NewSnapshot, delete_snapshot, rename_snapshot};
+pub use status::{ScanProgress, Status};
+
+use crate::backing::Backing;
+use crate::format::record::EpochKind;
+use crate::id::Epoch;
+use crate::inodes::{Inode, Inodes};
+use crate::limits;
+use crate::store::{Store, StoreError};
+use crate::time::Timestamp;
+use actor::Actors;
+use arc_swap::ArcSwap;
+use epoch::{Cut, EpochBody, Held};
+use parking_lot::Mutex;
+use signal::Signal;
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+/// How history is kept.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Content that stood this long is kept, whatever happens to it.
+    pub settle: Duration,
+    /// A checkpoint is made this often while something changes.
+    pub interval: Duration,
+    /// Free bytes at which history stops; `None`: the default of limits.rs.
+    pub min_free: Option<u64>,
+    /// Nothing is recorded at all (`-o nohistory`).
+    pub off: bool,
+}
+
+impl Default for Options {
+    fn default() -> Options {
+        Options {
+            settle: limits::SETTLE,
+            interval: limits::INTERVAL,
+            min_free: None,
+            off: false,
+        }
+    }
+}
+
+/// What can go wrong with keeping history.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CaptureError {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error("a snapshot named {0} exists already")]
+    Exists(String),
+    #[error("there is no snapshot named {0}")]
+    NoSnapshot(String),
+    #[error("the snapshot {0} is held")]
+    Held(String),
+    #[error("it was not finished within the time that was given")]
+    TimedOut,
+    #[error("nothing is being recorded: {0}")]
+    Stopped(String),
+    #[error(transparent)]
+    Io(#[from] std::io::Error),
+}
+
+/// Flushes what programs have stored through shared mappings and the kernel has not sent yet.
+pub trait Flush: Send + Sync {
+    /// Returns false when something could not be looked at or was not flushed in time.
+    fn flush(&self, at_most: Duration) -> bool;
+}
+
+/// The cutter's affairs.
+struct Cutter {
+    next: Epoch,
+    last_time: Timestamp,
+    last_cut: Instant,
+    /// Cut and not yet committed, in order.
+    pending: VecDeque<Arc<Pending>>,
+}
+
+/// An epoch that was cut, with what came of it.
+struct Pending {
+    body: Arc<EpochBody>,
+    results: Mutex<Vec<work::Captured>>,
+    left: AtomicU64,
+    snapshots: Mutex<Vec<NewSnapshot>>,
+    outcome: Mutex<Option<Outcome>>,
+}
+
+/// What became of an epoch.
+#[derive(Clone, Debug)]
+enum Outcome {
+    /// In the store.
+    Committed,
+    /// Nothing had changed: the state is that of the epoch before.
+    Nothing,
+    Failed(String),
+}
+
+/// Owns tracking, capture threads, clock and committer.
+pub struct Recorder {
+    inodes: Arc<Inodes>,
+    store: Arc<Store>,
+    options: Options,
+    actors: Actors,
+    open: ArcSwap<Held>,
+    cutter: Mutex<Cutter>,
+    signal: Arc<Signal>,
+    scan: scan::ScanState,
+    trouble: trouble::Trouble,
+    queue: work::Queue,
+    /// Bytes of memory in all stashes.
+    stash_bytes: AtomicU64,
+    /// Monotonic milliseconds (since `born`) of the last change that was noted.
+    last_noted_ms: AtomicU64,
+    born: Instant,
+    ending: AtomicBool,
+    flusher: Mutex<Option<Arc<dyn Flush>>>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+    counters: status::Counters,
+}
+
+impl Recorder {
+    /// Starts history for a directory: threads, and in the background the scan that finds what
+    /// the store does not know yet.
+    ///
+    /// # Errors
+    /// When the store or the directory can't be read.
+    pub fn start(
+        backing: Arc<Backing>,
+        store: Arc<Store>,
+        options: Options,
+    ) -> Result<Arc<Recorder>, CaptureError> {
+        let inodes = Arc::new(Inodes::new(backing)?);
+        let signal = Arc::new(Signal::default());
+        let (last, last_time) = store.last_epoch()?;
+        let scan = last.next();
+        let first = scan.next();
+        let recorder = Arc::new(Recorder {
+            inodes,
+            actors: Actors::default(),
+            open: ArcSwap::new(Held::open(first, signal.clone())),
+            cutter: Mutex::new(Cutter {
+                next: first.next(),
+                last_time,
+                last_cut: Instant::now(),
+                pending: VecDeque::new(),
+            }),
+            signal,
+            scan: scan::ScanState::default(),
+            trouble: trouble::Trouble::new(!options.off),
+            queue: work::Queue::new(),
+            stash_bytes: AtomicU64::new(0),
+            last_noted_ms: AtomicU64::new(0),
+            born: Instant::now(),
+            ending: AtomicBool::new(false),
+            flusher: Mutex::new(None),
+            threads: Mutex::new(Vec::new()),
+            counters: status::Counters::default(),
+            store,
+            options,
+        });
+        if !recorder.options.off {
+            let time = recorder.cutter.lock().tick();
+            recorder.begin_scan(scan, time)?;
+            recorder.start_threads()?;
+        }
+        Ok(recorder)
+    }
+
+    fn start_threads(self: &Arc<Self>) -> Result<(), CaptureError> {
+        let mut threads = self.threads.lock();
+        let mut start = |name: &str, work: fn(&Arc<Recorder>)| -> std::io::Result<()> {
+            let recorder = self.clone();
+            let body = move || {
+                if std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| work(&recorder)))
+                    .is_err()
+                {
+                    recorder.stop_recording("an internal error; see the log");
+                }
+            };
+            threads.push(
+                std::thread::Builder::new()
+                    .name(name.to_owned())
+                    .spawn(body)?,
+            );
+            Ok(())
+        };
+        for _ in 0..2 {
+            start("capture", |recorder| recorder.work())?;
+        }
+        start("commit", |recorder| recorder.commit_loop())?;
+        start("clock", |recorder| recorder.clock())?;
+        start("scan", |recorder| recorder.scan_loop())?;
+        Ok(())
+    }
+
+    /// The table of files that it shares with the live tree.
+    pub fn inodes(&self) -> &Arc<Inodes> {
+        &self.inodes
+    }
+
+    /// Where history is kept.
+    pub fn store(&self) -> &Arc<Store> {
+        &self.store
+    }
+
+    /// Says who flushes shared mappings before a snapshot.
+    pub fn set_flusher(&self, flusher: Arc<dyn Flush>) {
+        *self.flusher.lock() = Some(flusher);
+    }
+
+    /// Counts everything that could let a waiting operation go on.
+    pub fn wakeups(&self) -> u64 {
+        self.signal.count()
+    }
+
+    /// Waits until `wakeups` differs from `seen`, or the time is over.
+    pub fn wait_wakeup(&self, seen: u64, at_most: Duration) -> u64 {
+        self.signal.wait(seen, at_most)
+    }
+
+    /// Cuts the open epoch, if anything is noted in it or `always`.
+    fn cut(
+        &self,
+        kind: EpochKind,
+        always: bool,
+        unseen: bool,
+        new: Vec<NewSnapshot>,
+    ) -> Option<Arc<Pending>> {
+        let mut cutter = self.cutter.lock();
+        if !always && self.open.load().body.noted.load(Ordering::Acquire) == 0 {
+            return None;
+        }
+        let number = cutter.next;
+        cutter.next = number.next();
+        let old = self.open.swap(Held::open(number, self.signal.clone()));
+        let time = cutter.tick();
+        let wall = Timestamp::now();
+        let quiet = self.since_last_note() >= limits::QUIET;
+        *old.body.cut.lock() = Some(Cut {
+            time,
+            wall,
+            kind,
+            quiet,
+            unseen_mappings: unseen,
+        });
+        let pending = Arc::new(Pending {
+            body: old.body.clone(),
+            results: Mutex::default(),
+            left: AtomicU64::new(0),
+            snapshots: Mutex::new(new),
+            outcome: Mutex::new(None),
+        });
+        cutter.pending.push_back(pending.clone());
+        cutter.last_cut = Instant::now();
+        drop(cutter);
+        drop(old);
+        self.signal.raise();
+        Some(pending)
+    }
+
+    fn since_last_note(&self) -> Duration {
+        let last = Duration::from_millis(self.last_noted_ms.load(Ordering::Relaxed));
+        self.born.elapsed().saturating_sub(last)
+    }
+
+    fn pending_epochs(&self) -> usize {
+        self.cutter.lock().pending.len()
+    }
+
+    fn is_ending(&self) -> bool {
+        self.ending.load(Ordering::Acquire)
+    }
+
+    /// Attributes of a file with the file system's clock, for a version.
+    fn look(&self, inode: &Inode) -> std::io::Result<crate::inodes::track::Look> {
+        let at = now_of_file_system();
+        let stat = inode.stat(self.inodes.backing().root())?;
+        Ok(crate::inodes::track::Look { stat, at })
+    }
+
+    /// Captures and commits what is noted, stops a scan that is under way (the next start takes
+    /// it up again), and notes that all is on the disk. `progress` is called now and then.
+    ///
+    /// # Errors
+    /// When not everything could be recorded; the rest is found by the next scan.
+    pub fn finish(&self, progress: &dyn Fn(&Status)) -> Result<(), CaptureError> {
+        if self.options.off {
+            return Ok(());
+        }
+        self.stop_scan();
+        let mut result = self.sync_with(None, progress);
+        let clean = result.is_ok() && self.trouble.is_recording() && self.scan.is_whole();
+        self.ending.store(true, Ordering::Release);
+        self.signal.raise();
+        self.queue.close();
+        for thread in std::mem::take(&mut *self.threads.lock()) {
+            if thread.join().is_err() && result.is_ok() {
+                result = Err(CaptureError::Stopped("a thread ended by itself".to_owned()));
+            }
+        }
+        self.close_gap();
+        if clean {
+            self.inodes.backing().sync()?;
+            self.note_synced(true)?;
+        }
+        result
+    }
+}
+
+impl Cutter {
+    /// The next instant: never the same twice, never going back.
+    fn tick(&mut self) -> Timestamp {
+        self.last_time = Timestamp::now().max(Timestamp(self.last_time.0.saturating_add(1)));
+        self.last_time
+    }
+}
+
+/// What the file systems of Linux take for "now": the clock of the last timer tick.
+fn now_of_file_system() -> crate::format::record::FileTime {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::RealtimeCoarse);
+    crate::format::record::FileTime {
+        sec: now.tv_sec,
+        nsec: u32::try_from(now.tv_nsec).unwrap_or(0),
+    }
+}

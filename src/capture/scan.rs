@@ -1,0 +1,552 @@
+//! The scan: brings the state of the tree at one instant into the store, while people work in it.
+//! The first import, what happened while nothing was mounted, and the end of a time without
+//! history are all this.
+//!
+//! 1. Until it has reached a file, the file has an implicit version of the scan's epoch. The first
+//!    operation that touches it makes that explicit (`deed::enrol`): touching does not scan.
+//! 2. Whether a file is reached is decided under its `track`, by the scan and by operations.
+//! 3. A directory's listing is read live first; then the names that were changed meanwhile are
+//!    laid over it (`Track::names`).
+//! 4. The scan goes by inode, never by path: a subtree that is moved away is followed.
+//! 5. Its batches are facts: each is committed by itself, none names what is not in the store.
+
+use super::work::Captured;
+use super::{CaptureError, Recorder, commit, snapshot::NewSnapshot, status::ScanProgress};
+use crate::format::record::{
+    Change, Dirent, EpochKind, EpochRecord, EpochState, EpochStatistics, InodeVersion, Kind,
+    LiveEntry, SnapshotMode, What,
+};
+use crate::id::{Epoch, FileId};
+use crate::inodes::track::{Identity, Look, Version};
+use crate::inodes::{Inode, Inodes};
+use crate::limits;
+use crate::store::{Commit, StoreError};
+use crate::time::Timestamp;
+use parking_lot::{Mutex, MutexGuard};
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+/// Name of the snapshot that the first import ends in.
+pub const FIRST: &str = "first";
+
+/// Why a scan ended early.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum ScanError {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Io(#[from] std::io::Error),
+    #[error("it was stopped")]
+    Stopped,
+}
+
+/// What operations and capture threads ask of the scan.
+#[derive(Default)]
+pub(super) struct ScanState {
+    running: AtomicBool,
+    stop: AtomicBool,
+    whole: AtomicBool,
+    epoch: AtomicU64,
+    jobs: AtomicU64,
+    files: AtomicU64,
+    bytes: AtomicU64,
+    first: AtomicBool,
+    time: Mutex<Timestamp>,
+    /// Files that have, or need not have, a version of the scan's epoch.
+    reached: Mutex<HashSet<u64>>,
+    /// Directories whose names were taken.
+    named: Mutex<HashSet<u64>>,
+    kept: Mutex<Vec<Arc<Inode>>>,
+    results: Mutex<Vec<Captured>>,
+    order: Mutex<()>,
+}
+
+impl ScanState {
+    /// A scan is under way.
+    pub(super) fn is_running(&self) -> bool {
+        self.running.load(Ordering::Acquire)
+    }
+
+    /// The last scan went through to the end.
+    pub(super) fn is_whole(&self) -> bool {
+        self.whole.load(Ordering::Acquire)
+    }
+
+    /// It was told to stop.
+    pub(super) fn is_stopped(&self) -> bool {
+        self.stop.load(Ordering::Acquire)
+    }
+
+    /// The epoch of the scan that is under way.
+    pub(super) fn epoch(&self) -> Option<Epoch> {
+        self.is_running()
+            .then(|| Epoch(self.epoch.load(Ordering::Acquire)))
+    }
+
+    /// What a commit has to wait for.
+    pub(super) fn unfinished(&self) -> Option<Epoch> {
+        self.epoch()
+    }
+
+    /// Held while an epoch is committed, and while a scan is finished: so that a commit is either
+    /// before that, waiting, or after it, whole.
+    pub(super) fn commit_order(&self) -> MutexGuard<'_, ()> {
+        self.order.lock()
+    }
+
+    /// The epoch in which a file must be enrolled before it is changed.
+    pub(super) fn enrols(&self, ino: u64) -> Option<Epoch> {
+        let epoch = self.epoch()?;
+        (!self.reached.lock().contains(&ino)).then_some(epoch)
+    }
+
+    /// Whether it must be kept what the names of a directory are before they change.
+    pub(super) fn keeps_names(&self, ino: u64) -> bool {
+        self.is_running() && !self.named.lock().contains(&ino)
+    }
+
+    /// The names of a directory were taken.
+    pub(super) fn names_taken(&self, ino: u64) {
+        self.named.lock().insert(ino);
+    }
+
+    /// A file that was made while the scan runs is none of its business.
+    pub(super) fn note_new(&self, ino: u64) {
+        if self.is_running() {
+            self.reached.lock().insert(ino);
+            self.named.lock().insert(ino);
+        }
+    }
+
+    /// Keeps a file reachable until the scan has ended.
+    pub(super) fn keep(&self, inodes: &Inodes, inode: &Arc<Inode>) {
+        inodes.pin(inode);
+        if let Err(error) = inodes.keep_descriptor(inode) {
+            log::debug!(
+                "inode {} can't be kept open for the scan: {error}",
+                inode.ino
+            );
+        }
+        self.kept.lock().push(inode.clone());
+    }
+
+    pub(super) fn takes(&self, epoch: Epoch) -> bool {
+        self.epoch() == Some(epoch)
+    }
+
+    pub(super) fn deliver(&self, captured: Captured) {
+        self.bytes
+            .fetch_add(captured.hashed_bytes, Ordering::Relaxed);
+        self.results.lock().push(captured);
+    }
+
+    pub(super) fn job_done(&self) {
+        self.jobs.fetch_sub(1, Ordering::AcqRel);
+    }
+
+    pub(super) fn progress(&self) -> Option<ScanProgress> {
+        self.is_running().then(|| ScanProgress {
+            files: self.files.load(Ordering::Relaxed),
+            bytes: self.bytes.load(Ordering::Relaxed),
+            first: self.first.load(Ordering::Relaxed),
+        })
+    }
+}
+
+/// What the scan thread carries from directory to directory.
+pub(super) struct Walk {
+    pub(super) epoch: Epoch,
+    /// Nothing at all is in the store: no need to ask it.
+    pub(super) fresh: bool,
+    /// Files that a power cut may have left with new times and old bytes.
+    suspects: HashSet<FileId>,
+    /// Files that were found; those that lost a name and are not among them have gone.
+    pub(super) seen: HashSet<FileId>,
+    pub(super) lost_names: Vec<(FileId, Kind)>,
+    pub(super) names: Vec<(FileId, Vec<u8>, Dirent)>,
+    actors: commit::ActorIds,
+    statistics: EpochStatistics,
+    facts: u64,
+}
+
+impl Recorder {
+    /// Decides what a scan is of: everything as it is now. The scan thread does the rest.
+    pub(super) fn begin_scan(&self, epoch: Epoch, time: Timestamp) -> Result<(), CaptureError> {
+        let first = !self.has_whole_epoch()?;
+        self.scan.reached.lock().clear();
+        self.scan.named.lock().clear();
+        self.scan.epoch.store(epoch.0, Ordering::Release);
+        *self.scan.time.lock() = time;
+        self.scan.first.store(first, Ordering::Release);
+        self.scan.files.store(0, Ordering::Release);
+        self.scan.bytes.store(0, Ordering::Release);
+        self.scan.whole.store(false, Ordering::Release);
+        self.scan.running.store(true, Ordering::Release);
+        self.signal.raise();
+        Ok(())
+    }
+
+    fn has_whole_epoch(&self) -> Result<bool, StoreError> {
+        let view = self.store.view();
+        let mut at = view.newest_epoch()?;
+        while let Some(epoch) = at {
+            if view
+                .epoch(epoch)?
+                .is_some_and(|record| record.state == EpochState::Whole)
+            {
+                return Ok(true);
+            }
+            at = view.listed_before(epoch)?;
+        }
+        Ok(false)
+    }
+
+    pub(super) fn stop_scan(&self) {
+        self.scan.stop.store(true, Ordering::Release);
+        self.signal.raise();
+        while self.scan.is_running() {
+            let seen = self.signal.count();
+            self.signal.wait(seen, Duration::from_millis(50));
+        }
+    }
+
+    pub(super) fn scan_loop(&self) {
+        crate::backing::prepare_thread();
+        while !self.is_ending() {
+            let seen = self.signal.count();
+            if self.scan.is_running() {
+                self.run_scan();
+            } else {
+                self.signal.wait(seen, Duration::from_millis(500));
+            }
+        }
+    }
+
+    fn run_scan(&self) {
+        let result = self.scan_all();
+        let epoch = Epoch(self.scan.epoch.load(Ordering::Acquire));
+        if let Err(error) = &result {
+            match error {
+                ScanError::Stopped => log::info!("the scan was stopped; the next mount goes on"),
+                ScanError::Store(error) => self.store_failed(error),
+                ScanError::Io(error) => {
+                    self.stop_recording(&format!("the directory can't be read: {error}"));
+                }
+            }
+            while self.scan.jobs.load(Ordering::Acquire) > 0 {
+                let seen = self.signal.count();
+                self.signal.wait(seen, Duration::from_millis(50));
+            }
+            let _order = self.scan.commit_order();
+            for captured in std::mem::take(&mut *self.scan.results.lock()) {
+                self.forget_version(&captured.inode, epoch);
+            }
+            match self.store.finish_scan(epoch, EpochState::Partial) {
+                Ok(()) | Err(StoreError::NoEpoch { .. }) => {}
+                Err(error) => log::warn!("the scan could not be marked as cut off: {error}"),
+            }
+            self.scan.running.store(false, Ordering::Release);
+        }
+        for inode in std::mem::take(&mut *self.scan.kept.lock()) {
+            self.forget_version(&inode, epoch);
+            inode.track.lock().names.clear();
+            self.inodes.unpin(&inode);
+        }
+        self.scan.reached.lock().clear();
+        self.scan.named.lock().clear();
+        self.scan.whole.store(result.is_ok(), Ordering::Release);
+        self.signal.raise();
+    }
+
+    fn scan_all(&self) -> Result<(), ScanError> {
+        let epoch = Epoch(self.scan.epoch.load(Ordering::Acquire));
+        let (fresh, suspects) = {
+            let view = self.store.view();
+            (view.newest_epoch()?.is_none(), self.suspects()?)
+        };
+        let mut walk = Walk {
+            epoch,
+            fresh,
+            suspects,
+            seen: HashSet::new(),
+            lost_names: Vec::new(),
+            names: Vec::new(),
+            actors: commit::ActorIds::new(),
+            statistics: EpochStatistics::default(),
+            facts: 0,
+        };
+        let root = self.inodes.root().clone();
+        self.inodes.pin(&root);
+        self.scan_inode(&mut walk, &root)?;
+        let mut stack = vec![root];
+        while let Some(directory) = stack.pop() {
+            let result = self.scan_directory(&mut walk, &directory, &mut stack);
+            self.inodes.unpin(&directory);
+            result?;
+        }
+        self.drain_jobs(&mut walk)?;
+        self.bury(&mut walk)?;
+        self.commit_facts(&mut walk)?;
+        self.finish_walk(&mut walk)
+    }
+
+    pub(super) fn check_stop(&self) -> Result<(), ScanError> {
+        if self.scan.is_stopped() || !self.trouble.is_recording() {
+            return Err(ScanError::Stopped);
+        }
+        Ok(())
+    }
+
+    /// Reaches a file: decides whether it has to be read, and has that done.
+    pub(super) fn scan_inode(&self, walk: &mut Walk, inode: &Arc<Inode>) -> Result<(), ScanError> {
+        let live = if walk.fresh {
+            None
+        } else {
+            self.store.live(inode.ino)?
+        };
+        let birth = live.and_then(|_| self.birth_of(inode));
+        let live = live.filter(|live| live.birth == birth);
+        if !self.reach(walk, inode, live) {
+            if !walk.fresh {
+                walk.seen.insert(self.file_id(inode)?);
+            }
+            return Ok(());
+        }
+        if !walk.fresh {
+            walk.seen.insert(self.file_id(inode)?);
+        }
+        self.scan.jobs.fetch_add(1, Ordering::AcqRel);
+        if inode.kind != Kind::File || !self.queue.scan(inode.clone()) {
+            self.capture_up_to(inode, walk.epoch);
+            self.scan.job_done();
+        }
+        if self.scan.results.lock().len() as u64 >= commit::SCAN_BATCH {
+            self.commit_facts(walk)?;
+        }
+        Ok(())
+    }
+
+    /// Marks the file as reached; true if it has a version of the scan's epoch.
+    fn reach(&self, walk: &Walk, inode: &Arc<Inode>, live: Option<LiveEntry>) -> bool {
+        let mut track = inode.track.lock();
+        if !self.scan.reached.lock().insert(inode.ino) {
+            return false;
+        }
+        self.scan.files.fetch_add(1, Ordering::Relaxed);
+        if let Some(live) = live
+            && track.identity == Identity::Unknown
+        {
+            track.identity = Identity::Known(live.id);
+        }
+        if let Some(version) = track.version(walk.epoch) {
+            // Changed meanwhile: what it was is kept; it need not be read if that is known.
+            if version.look.is_some_and(|look| walk.is_clean(&look, live)) {
+                version.dirty = crate::inodes::track::Dirty::default();
+            }
+            return true;
+        }
+        let look = self.look(inode).ok();
+        if look.is_some_and(|look| walk.is_clean(&look, live)) {
+            return false;
+        }
+        let mut version = Version::new(walk.epoch);
+        version.dirty.everything();
+        version.look = look;
+        version.xattrs = super::deed::read_xattrs(inode, self.inodes.backing().root()).ok();
+        if look.is_none() {
+            version.lost = Some(crate::format::record::LostReason::ReadError);
+        }
+        self.inodes.pin(inode);
+        track.versions.insert(0, version);
+        true
+    }
+
+    /// Waits for the capture of all files that were handed over.
+    fn drain_jobs(&self, walk: &mut Walk) -> Result<(), ScanError> {
+        loop {
+            let seen = self.signal.count();
+            self.check_stop()?;
+            if self.scan.jobs.load(Ordering::Acquire) == 0 {
+                return Ok(());
+            }
+            if self.scan.results.lock().len() as u64 >= commit::SCAN_BATCH {
+                self.commit_facts(walk)?;
+            }
+            self.signal.wait(seen, Duration::from_millis(50));
+        }
+    }
+
+    /// Everything that lost its name and was found nowhere else has gone, with all below it.
+    fn bury(&self, walk: &mut Walk) -> Result<(), ScanError> {
+        let before = Epoch(walk.epoch.0 - 1);
+        let mut dead = std::mem::take(&mut walk.lost_names);
+        let mut buried = HashSet::new();
+        while let Some((id, kind)) = dead.pop() {
+            if walk.seen.contains(&id) || !buried.insert(id) {
+                continue;
+            }
+            let view = self.store.view();
+            let children = if kind == Kind::Dir {
+                view.list_at(id, before, None, usize::MAX)?
+            } else {
+                Vec::new()
+            };
+            drop(view);
+            let mut batch = Commit {
+                epoch: walk.epoch,
+                ..Commit::default()
+            };
+            batch.inodes.push((id, InodeVersion::Gone));
+            batch.changes.push((
+                id,
+                Change::Inode {
+                    what: What::GONE,
+                    actors: Vec::new(),
+                },
+            ));
+            for (name, child, kind) in children {
+                walk.names.push((id, name, Dirent::Gone));
+                dead.push((child, kind));
+            }
+            walk.statistics.inodes += 1;
+            walk.facts += 1;
+            self.store.commit(batch)?;
+        }
+        Ok(())
+    }
+
+    /// Commits what has come together since the last time.
+    pub(super) fn commit_facts(&self, walk: &mut Walk) -> Result<(), ScanError> {
+        let captured = std::mem::take(&mut *self.scan.results.lock());
+        let names = std::mem::take(&mut walk.names);
+        if captured.is_empty() && names.is_empty() {
+            return Ok(());
+        }
+        let mut batch = Commit {
+            epoch: walk.epoch,
+            ..Commit::default()
+        };
+        let view = self.store.view();
+        let mut done = Vec::with_capacity(captured.len());
+        for file in captured {
+            done.push(file.inode.clone());
+            walk.statistics.hashed_bytes += file.hashed_bytes;
+            self.add_inode(&mut batch, &view, file, false, &mut walk.actors)?;
+        }
+        drop(view);
+        for (directory, name, dirent) in names {
+            let actors = Vec::new();
+            batch.changes.push((
+                directory,
+                Change::Dirent {
+                    name: name.clone(),
+                    actors,
+                },
+            ));
+            batch.dirents.push((directory, name, dirent));
+        }
+        walk.statistics.inodes += batch.inodes.len() as u64;
+        walk.statistics.dirents += batch.dirents.len() as u64;
+        walk.facts += (batch.inodes.len() + batch.dirents.len()) as u64;
+        let nothing = batch.inodes.is_empty() && batch.dirents.is_empty() && batch.live.is_empty();
+        let result = if nothing {
+            Ok(())
+        } else {
+            self.store.commit(batch)
+        };
+        for inode in done {
+            self.forget_version(&inode, walk.epoch);
+        }
+        Ok(result?)
+    }
+
+    /// The scan is whole, and with it everything that waited for it.
+    fn finish_walk(&self, walk: &mut Walk) -> Result<(), ScanError> {
+        let _order = self.scan.commit_order();
+        let time = *self.scan.time.lock();
+        let first = self.scan.first.load(Ordering::Acquire);
+        if walk.facts > 0 || first {
+            let record = EpochRecord {
+                state: EpochState::Waiting { on: walk.epoch },
+                kind: EpochKind::Scan,
+                quiet: false,
+                unseen_mappings: false,
+                statistics: walk.statistics,
+            };
+            let mut batch = Commit {
+                epoch: walk.epoch,
+                ..Commit::default()
+            };
+            batch.record = Some((record, time, time));
+            batch.actors = self.new_actors(&walk.actors);
+            self.store.commit(batch)?;
+        }
+        match self.store.finish_scan(walk.epoch, EpochState::Whole) {
+            // Nothing was found and nothing waited: there is no epoch to be finished.
+            Err(StoreError::NoEpoch { .. }) if walk.facts == 0 && !first => {}
+            result => result?,
+        }
+        if first && self.store.view().snapshot(FIRST)?.is_none() {
+            let new = NewSnapshot {
+                name: FIRST.to_owned(),
+                message: "the first import".to_owned(),
+                mode: SnapshotMode::Full,
+                by_uid: rustix::process::geteuid().as_raw(),
+            };
+            let snapshot = new.record(&self.store, walk.epoch, time)?;
+            self.store.put_snapshot(FIRST, &snapshot)?;
+        }
+        self.scan.running.store(false, Ordering::Release);
+        self.counters.committed(time);
+        log::info!(
+            "scan: {} files and folders looked at, {} recorded",
+            self.scan.files.load(Ordering::Relaxed),
+            walk.facts
+        );
+        Ok(())
+    }
+
+    /// Files that were changed after the live disk was last known to be synced, when it was not
+    /// unmounted since and the machine was started again: an overwrite in place may have left
+    /// its new times and its old bytes.
+    fn suspects(&self) -> Result<HashSet<FileId>, StoreError> {
+        let mut suspects = HashSet::new();
+        let Some(synced) = self.store.synced()? else {
+            return Ok(suspects);
+        };
+        if synced.clean || synced.boot == super::actor::boot_id() {
+            return Ok(suspects);
+        }
+        let view = self.store.view();
+        for (epoch, ..) in view.epochs(synced.epoch.next(), Epoch::MAX, usize::MAX)? {
+            for (id, change) in view.changes(epoch)? {
+                if matches!(change, Change::Inode { what, .. } if what.has(What::CONTENT)) {
+                    suspects.insert(id);
+                }
+            }
+        }
+        Ok(suspects)
+    }
+
+    pub(crate) fn birth_of(&self, inode: &Arc<Inode>) -> Option<crate::format::record::FileTime> {
+        use std::os::fd::AsFd;
+        let path = inode.path(self.inodes.backing().root()).ok()?;
+        crate::backing::birth(path.as_fd()).ok().flatten()
+    }
+}
+
+impl Walk {
+    /// Whether the file is certainly what the store holds: same size and times, and looked at
+    /// long enough after its last change that another one would show.
+    fn is_clean(&self, look: &Look, live: Option<LiveEntry>) -> bool {
+        let Some(live) = live else { return false };
+        let same = (look.stat.size, look.stat.mtime, look.stat.ctime)
+            == (live.size, live.mtime, live.ctime);
+        let racy_s = i64::try_from(limits::RACY.as_secs()).unwrap_or(2);
+        let settled =
+            (live.ctime.sec + racy_s, live.ctime.nsec) < (live.looked.sec, live.looked.nsec);
+        same && settled && !self.suspects.contains(&live.id)
+    }
+}

@@ -1,0 +1,150 @@
+//! What is told of the capture, and the small books that it keeps for that.
+
+use super::Recorder;
+use crate::format::record::{Actor, LostReason};
+use crate::id::ActorId;
+use crate::inodes::Inode;
+use crate::time::Timestamp;
+use parking_lot::Mutex;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Files named at most in a list of those that can't be read.
+const NAMED_MAX: usize = 100;
+/// Processes whose number is remembered.
+const ACTORS_MAX: usize = 4096;
+
+/// How far a scan is.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ScanProgress {
+    /// Files and folders looked at.
+    pub files: u64,
+    /// Bytes read.
+    pub bytes: u64,
+    /// The first import.
+    pub first: bool,
+}
+
+/// What `status` shows of the capture.
+#[derive(Clone, Debug, Default)]
+pub struct Status {
+    /// Time of the newest epoch that was committed since the start.
+    pub last_recorded: Option<Timestamp>,
+    /// Files and names that changed and are not recorded yet.
+    pub pending_files: u64,
+    /// Bytes of memory that hold what was preserved for them.
+    pub pending_bytes: u64,
+    /// A scan that is under way.
+    pub scan: Option<ScanProgress>,
+    /// Why nothing is being recorded.
+    pub stopped: Option<String>,
+    /// Files that could not be read since the start.
+    pub lost_files: u64,
+    /// Their paths with the reason, at most 100.
+    pub unreadable: Vec<(String, LostReason)>,
+    /// Folders whose own `.snapshots` hides ours.
+    pub shadowed: Vec<String>,
+}
+
+/// See the module's head.
+#[derive(Default)]
+pub(super) struct Counters {
+    last: Mutex<Option<Timestamp>>,
+    lost: AtomicU64,
+    unreadable: Mutex<BTreeMap<String, LostReason>>,
+    shadowed: Mutex<BTreeSet<String>>,
+    reserved: Mutex<BTreeSet<String>>,
+    actors: Mutex<HashMap<Arc<Actor>, ActorId>>,
+}
+
+impl Counters {
+    pub(super) fn committed(&self, time: Timestamp) {
+        *self.last.lock() = Some(time);
+    }
+
+    /// False if somebody is making a snapshot of that name.
+    pub(super) fn reserve_name(&self, name: &str) -> bool {
+        self.reserved.lock().insert(name.to_owned())
+    }
+
+    pub(super) fn release_name(&self, name: &str) {
+        self.reserved.lock().remove(name);
+    }
+
+    pub(super) fn actor(&self, actor: &Arc<Actor>) -> Option<ActorId> {
+        self.actors.lock().get(actor).copied()
+    }
+
+    /// False if it was remembered before.
+    pub(super) fn remember_actor(&self, actor: &Arc<Actor>, id: ActorId) -> bool {
+        let mut actors = self.actors.lock();
+        if actors.contains_key(actor) {
+            return false;
+        }
+        if actors.len() >= ACTORS_MAX {
+            actors.clear();
+        }
+        actors.insert(actor.clone(), id);
+        true
+    }
+}
+
+impl Recorder {
+    /// What there is to be told.
+    pub fn status(&self) -> Status {
+        let cutter = self.cutter.lock();
+        let waiting: u64 = cutter
+            .pending
+            .iter()
+            .map(|p| p.body.noted.load(Ordering::Relaxed))
+            .sum();
+        drop(cutter);
+        Status {
+            last_recorded: *self.counters.last.lock(),
+            pending_files: waiting + self.open.load().body.noted.load(Ordering::Relaxed),
+            pending_bytes: self.stash_bytes.load(Ordering::Relaxed),
+            scan: self.scan.progress(),
+            stopped: (!self.trouble.is_recording()).then(|| self.trouble.reason()),
+            lost_files: self.counters.lost.load(Ordering::Relaxed),
+            unreadable: self
+                .counters
+                .unreadable
+                .lock()
+                .clone()
+                .into_iter()
+                .collect(),
+            shadowed: self.counters.shadowed.lock().iter().cloned().collect(),
+        }
+    }
+
+    pub(super) fn note_unreadable(&self, inode: &Arc<Inode>, reason: LostReason) {
+        let path = self.inodes.path_of(inode);
+        let path: Vec<_> = path
+            .iter()
+            .map(|name| String::from_utf8_lossy(name))
+            .collect();
+        let path = path.join("/");
+        let mut unreadable = self.counters.unreadable.lock();
+        if !unreadable.contains_key(&path) {
+            self.counters.lost.fetch_add(1, Ordering::Relaxed);
+            log::warn!("the content of {path} could not be recorded: {reason:?}");
+            if unreadable.len() < NAMED_MAX {
+                unreadable.insert(path, reason);
+            }
+        }
+    }
+
+    /// A folder holds a real entry of the name that the view of the past has.
+    pub fn note_shadowed(&self, folder: &Inode) {
+        let path = self.inodes.path_of(folder);
+        let path: Vec<_> = path
+            .iter()
+            .map(|name| String::from_utf8_lossy(name))
+            .collect();
+        let mut shadowed = self.counters.shadowed.lock();
+        if shadowed.len() < NAMED_MAX {
+            shadowed.insert(path.join("/"));
+        }
+    }
+}
