@@ -1,0 +1,389 @@
+//! Operations on names: make, link, rename, remove.
+
+use super::Live;
+use crate::backing;
+use crate::capture::{NameChange, Touch};
+use crate::format::record::Kind;
+use crate::fs::{Answer, Context, Entry, Stop};
+use crate::inodes::Inode;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
+
+/// renameat2 flags that Linux has.
+const EXCHANGE: u32 = libc::RENAME_EXCHANGE;
+const WHITEOUT: u32 = libc::RENAME_WHITEOUT;
+
+/// A name that an operation is about.
+struct Spot<'a> {
+    directory: &'a Arc<Inode>,
+    name: &'a [u8],
+    /// What stands there, pinned.
+    child: Option<Arc<Inode>>,
+    /// Links that the child has.
+    links: u32,
+}
+
+impl Live {
+    /// A file that is neither a folder nor a symlink.
+    ///
+    /// # Errors
+    /// What the backing directory says.
+    pub fn mknod(
+        &self,
+        cx: &Context,
+        parent: u64,
+        name: &[u8],
+        mode: u32,
+        umask: u32,
+        rdev: u32,
+    ) -> Answer<Entry> {
+        let regular = matches!(mode & libc::S_IFMT, 0 | libc::S_IFREG);
+        let by_opening = regular && !self.inodes.backing().is_root();
+        self.make(cx, parent, name, |directory| {
+            backing::as_caller(cx.uid, cx.gid, Some(umask), false, || {
+                if by_opening {
+                    return backing::create_at(directory, name, mode & 0o7777).map(Some);
+                }
+                let device = super::device_from_kernel(rdev);
+                backing::mknod_at(directory, name, mode, device).map(|()| None)
+            })
+        })
+    }
+
+    /// A folder.
+    ///
+    /// # Errors
+    /// What the backing directory says.
+    pub fn mkdir(
+        &self,
+        cx: &Context,
+        parent: u64,
+        name: &[u8],
+        mode: u32,
+        umask: u32,
+    ) -> Answer<Entry> {
+        self.make(cx, parent, name, |directory| {
+            backing::as_caller(cx.uid, cx.gid, Some(umask), false, || {
+                backing::mkdir_at(directory, name, mode).map(|()| None)
+            })
+        })
+    }
+
+    /// A symlink.
+    ///
+    /// # Errors
+    /// What the backing directory says.
+    pub fn symlink(&self, cx: &Context, parent: u64, name: &[u8], target: &[u8]) -> Answer<Entry> {
+        self.make(cx, parent, name, |directory| {
+            backing::as_caller(cx.uid, cx.gid, None, false, || {
+                backing::symlink_at(target, directory, name).map(|()| None)
+            })
+        })
+    }
+
+    fn make(
+        &self,
+        cx: &Context,
+        parent: u64,
+        name: &[u8],
+        make: impl FnOnce(BorrowedFd<'_>) -> io::Result<Option<OwnedFd>>,
+    ) -> Answer<Entry> {
+        let directory = self.directory(parent)?;
+        let path = self.path(&directory)?;
+        let _locks = self.lock(cx, &[&directory])?;
+        let names = [NameChange {
+            directory: &directory,
+            name,
+            before: None,
+        }];
+        let deed = self.recorder.names(&names, &[], self.actor(cx))?;
+        let made = make(path.as_fd()).and_then(|descriptor| {
+            let (inode, stat) = self.inodes.find_new(&directory, name)?;
+            Ok((descriptor, inode, stat))
+        });
+        match made {
+            Ok((descriptor, inode, stat)) => {
+                if let Some(descriptor) = descriptor {
+                    let denied = stat.mode & 0o600 != 0o600;
+                    self.inodes.adopt_data(&inode, descriptor, denied);
+                }
+                deed.created(&inode);
+                deed.settle(&directory, name, Some(&inode));
+                Ok(self.hand_out(&inode, &stat))
+            }
+            Err(error) => {
+                // When it exists, the name is not ours to speak of: the capture looks.
+                if error.raw_os_error() != Some(libc::EEXIST) {
+                    deed.undone(&names);
+                }
+                Err(error.into())
+            }
+        }
+    }
+
+    /// Another name for a file.
+    ///
+    /// # Errors
+    /// What the backing directory says.
+    pub fn link(&self, cx: &Context, ino: u64, parent: u64, name: &[u8]) -> Answer<Entry> {
+        let inode = self.inode(ino)?;
+        let directory = self.directory(parent)?;
+        let (file, into) = (self.path(&inode)?, self.path(&directory)?);
+        let _locks = self.lock(cx, &[&inode, &directory])?;
+        let names = [NameChange {
+            directory: &directory,
+            name,
+            before: None,
+        }];
+        let touched = [Touch {
+            inode: &inode,
+            dies: false,
+        }];
+        let deed = self.recorder.names(&names, &touched, self.actor(cx))?;
+        match backing::link_fd_at(file.as_fd(), into.as_fd(), name) {
+            Ok(()) => {
+                deed.settle(&directory, name, Some(&inode));
+                // The newest name is the one that stays: who links a file into its place then
+                // removes the old one.
+                self.inodes.set_place(&inode, Some((&directory, name)));
+                self.inodes.pin(&inode);
+                let stat = self
+                    .stat(&inode)
+                    .inspect_err(|_| self.inodes.unpin(&inode))?;
+                Ok(self.hand_out(&inode, &stat))
+            }
+            Err(error) => {
+                if error.raw_os_error() != Some(libc::EEXIST) {
+                    deed.undone(&names);
+                }
+                Err(error.into())
+            }
+        }
+    }
+
+    /// Removes the name of a file that is no folder.
+    ///
+    /// # Errors
+    /// What the backing directory says.
+    pub fn unlink(&self, cx: &Context, parent: u64, name: &[u8]) -> Answer<()> {
+        self.remove(cx, parent, name, backing::unlink_at)
+    }
+
+    /// Removes an empty folder.
+    ///
+    /// # Errors
+    /// What the backing directory says.
+    pub fn rmdir(&self, cx: &Context, parent: u64, name: &[u8]) -> Answer<()> {
+        self.remove(cx, parent, name, backing::rmdir_at)
+    }
+
+    fn remove(
+        &self,
+        cx: &Context,
+        parent: u64,
+        name: &[u8],
+        remove: fn(BorrowedFd<'_>, &[u8]) -> io::Result<()>,
+    ) -> Answer<()> {
+        let directory = self.directory(parent)?;
+        let path = self.path(&directory)?;
+        let (child, stat) = self.inodes.find(&directory, name)?;
+        let spot = Spot {
+            directory: &directory,
+            name,
+            child: Some(child.clone()),
+            links: stat.nlink,
+        };
+        let result = self.remove_spot(cx, &spot, &child, || remove(path.as_fd(), name));
+        self.inodes.unpin(&child);
+        result
+    }
+
+    fn remove_spot(
+        &self,
+        cx: &Context,
+        spot: &Spot<'_>,
+        child: &Arc<Inode>,
+        remove: impl FnOnce() -> io::Result<()>,
+    ) -> Answer<()> {
+        let _locks = self.lock(cx, &[spot.directory, child])?;
+        let dies = spot.dies();
+        if dies {
+            if self.inodes.is_short() && self.recorder.makes_room() {
+                return Err(Stop::Park);
+            }
+            self.inodes.keep_descriptor(child)?;
+        }
+        let names = [spot.change()];
+        let touched = [Touch { inode: child, dies }];
+        let deed = self.recorder.names(&names, &touched, self.actor(cx))?;
+        match remove() {
+            Ok(()) => {
+                deed.settle(spot.directory, spot.name, None);
+                if dies {
+                    deed.died(child);
+                } else {
+                    self.left(child, spot.directory, spot.name);
+                }
+                Ok(())
+            }
+            Err(error) => {
+                deed.undone(&names);
+                Err(error.into())
+            }
+        }
+    }
+
+    /// A file with several names lost this one.
+    fn left(&self, child: &Arc<Inode>, directory: &Arc<Inode>, name: &[u8]) {
+        let there = child
+            .place()
+            .is_some_and(|place| Arc::ptr_eq(&place.parent, directory) && place.name == name);
+        if there {
+            self.inodes.set_place(child, None);
+        }
+    }
+
+    /// Moves, replaces or exchanges; `flags` as renameat2 has them.
+    ///
+    /// # Errors
+    /// What the backing directory says.
+    pub fn rename(
+        &self,
+        cx: &Context,
+        parent: u64,
+        name: &[u8],
+        to: u64,
+        to_name: &[u8],
+        flags: u32,
+    ) -> Answer<()> {
+        let (from, into) = (self.directory(parent)?, self.directory(to)?);
+        let source = self.spot(&from, name)?;
+        let target = match self.spot(&into, to_name) {
+            Ok(target) => target,
+            Err(stop) => {
+                self.release(&source);
+                return Err(stop);
+            }
+        };
+        let result = self.rename_spots(cx, &source, &target, flags);
+        self.release(&source);
+        self.release(&target);
+        result
+    }
+
+    fn spot<'a>(&self, directory: &'a Arc<Inode>, name: &'a [u8]) -> Answer<Spot<'a>> {
+        match self.inodes.find(directory, name) {
+            Ok((child, stat)) => Ok(Spot {
+                directory,
+                name,
+                child: Some(child),
+                links: stat.nlink,
+            }),
+            Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Ok(Spot {
+                directory,
+                name,
+                child: None,
+                links: 0,
+            }),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn release(&self, spot: &Spot<'_>) {
+        if let Some(child) = &spot.child {
+            self.inodes.unpin(child);
+        }
+    }
+
+    fn rename_spots(
+        &self,
+        cx: &Context,
+        source: &Spot<'_>,
+        target: &Spot<'_>,
+        flags: u32,
+    ) -> Answer<()> {
+        let (from, into) = (self.path(source.directory)?, self.path(target.directory)?);
+        let rename =
+            || backing::rename_at(from.as_fd(), source.name, into.as_fd(), target.name, flags);
+        let Some(moved) = &source.child else {
+            return Ok(rename()?);
+        };
+        let mut concerned = vec![source.directory, target.directory, moved];
+        concerned.extend(&target.child);
+        let _locks = self.lock(cx, &concerned)?;
+        // Two names of one file: Linux does nothing then.
+        if target
+            .child
+            .as_ref()
+            .is_some_and(|other| Arc::ptr_eq(other, moved))
+        {
+            return Ok(rename()?);
+        }
+        let exchange = flags & EXCHANGE != 0;
+        let names = [source.change(), target.change()];
+        let mut touched = vec![Touch {
+            inode: moved,
+            dies: false,
+        }];
+        if let Some(other) = &target.child {
+            let dies = !exchange && target.dies();
+            if dies {
+                self.inodes.keep_descriptor(other)?;
+            }
+            touched.push(Touch { inode: other, dies });
+        }
+        let actor = self.actor(cx);
+        let deed = self.recorder.names(&names, &touched, actor)?;
+        if let Err(error) = rename() {
+            deed.undone(&names);
+            return Err(error.into());
+        }
+        deed.settle(target.directory, target.name, Some(moved));
+        self.inodes
+            .set_place(moved, Some((target.directory, target.name)));
+        if exchange {
+            deed.settle(source.directory, source.name, target.child.as_ref());
+            if let Some(other) = &target.child {
+                self.inodes
+                    .set_place(other, Some((source.directory, source.name)));
+            }
+            return Ok(());
+        }
+        if flags & WHITEOUT != 0 {
+            let (whiteout, _) = self.inodes.find_new(source.directory, source.name)?;
+            deed.created(&whiteout);
+            deed.settle(source.directory, source.name, Some(&whiteout));
+            self.inodes.unpin(&whiteout);
+        } else {
+            deed.settle(source.directory, source.name, None);
+        }
+        if let Some(other) = &target.child {
+            if target.dies() {
+                deed.died(other);
+            } else {
+                self.left(other, target.directory, target.name);
+            }
+        }
+        Ok(())
+    }
+}
+
+impl<'a> Spot<'a> {
+    fn change(&self) -> NameChange<'a> {
+        NameChange {
+            directory: self.directory,
+            name: self.name,
+            before: self.child.clone(),
+        }
+    }
+
+    /// Whether the file dies with this name.
+    fn dies(&self) -> bool {
+        self.links <= 1
+            || self
+                .child
+                .as_ref()
+                .is_some_and(|child| child.kind == Kind::Dir)
+    }
+}
