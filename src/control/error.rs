@@ -1,0 +1,124 @@
+//! Why a request failed: values that cross the socket and read as one sentence with the name
+//! and the reason. What to type next is added where it is known what was typed, in `cli`.
+
+use super::request::User;
+use crate::capture::CaptureError;
+use crate::name::{BadSnapshotName, check_snapshot_name};
+use crate::store::StoreError;
+use serde::{Deserialize, Serialize};
+
+/// Why a request failed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    #[error("{reason}")]
+    BadName { reason: String },
+    #[error("the snapshot {name} exists")]
+    Exists { name: String },
+    #[error("there is no snapshot {name}")]
+    NoSnapshot { name: String },
+    #[error("the snapshot {name} is held and can't be deleted or renamed")]
+    Held { name: String },
+    #[error("{what} took too long and was given up; nothing was changed")]
+    TimedOut { what: String },
+    #[error("history is not being recorded: {reason}")]
+    Stopped { reason: String },
+    #[error("interrupted; no snapshot was made")]
+    Interrupted,
+    #[error(
+        "uid {uid} may not do this: only root, the owner of the directory and who mounted it may"
+    )]
+    NotAllowed { uid: u32 },
+    #[error("the daemon is version {daemon}, this program is {program}")]
+    Version { daemon: String, program: String },
+    #[error("{}", busy(users))]
+    Busy { users: Vec<User> },
+    #[error("it is not mounted")]
+    NotMounted,
+    #[error("the mount can't be taken off: {reason}")]
+    Unmount { reason: String },
+    #[error("the daemon has too many requests at once")]
+    Overloaded,
+    #[error("the request can't be understood: {reason}")]
+    Malformed { reason: String },
+    #[error("the store failed: {reason}")]
+    Store { reason: String },
+    #[error("the directory can't be read: {reason}")]
+    Directory { reason: String },
+}
+
+/// One line, so that it stays one in a log; the command line shows the users one a line.
+fn busy(users: &[User]) -> String {
+    let mut text = String::from("it is in use");
+    for (i, user) in users.iter().enumerate() {
+        text += if i == 0 { " by " } else { ", " };
+        text += &format!("{} (pid {}, {})", user.command, user.pid, user.holds);
+    }
+    text + "; nothing was changed"
+}
+
+impl Error {
+    /// Whether the command did nothing because a person interrupted it.
+    pub fn is_interrupt(&self) -> bool {
+        matches!(self, Error::Interrupted)
+    }
+}
+
+impl From<BadSnapshotName> for Error {
+    fn from(bad: BadSnapshotName) -> Error {
+        Error::BadName {
+            reason: bad.to_string(),
+        }
+    }
+}
+
+impl From<StoreError> for Error {
+    fn from(error: StoreError) -> Error {
+        Error::Store {
+            reason: sentence(&error),
+        }
+    }
+}
+
+impl From<CaptureError> for Error {
+    fn from(error: CaptureError) -> Error {
+        match error {
+            CaptureError::Exists(name) => Error::Exists { name },
+            CaptureError::NoSnapshot(name) => Error::NoSnapshot { name },
+            CaptureError::Held(name) => Error::Held { name },
+            CaptureError::Stopped(reason) => Error::Stopped { reason },
+            CaptureError::TimedOut => Error::TimedOut {
+                what: "the request".to_owned(),
+            },
+            CaptureError::Store(error) => error.into(),
+            CaptureError::Io(error) => Error::Directory {
+                reason: sentence(&error),
+            },
+        }
+    }
+}
+
+/// An error and its sources, `: ` between them.
+pub fn sentence(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let cause_text = cause.to_string();
+        // Transparent variants repeat their source.
+        if !text.ends_with(&cause_text) {
+            text += ": ";
+            text += &cause_text;
+        }
+        source = cause.source();
+    }
+    text
+}
+
+/// Checks a snapshot name that came over the socket.
+///
+/// # Errors
+/// `BadName`.
+pub fn check_name(name: &str) -> Result<(), Error> {
+    check_snapshot_name(name.as_bytes())?;
+    Ok(())
+}

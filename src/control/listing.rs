@@ -1,0 +1,156 @@
+//! The list of what is kept, page by page in order of time: so a message stays small however
+//! many states there are.
+
+use super::error::Error;
+use super::report::{Line, LineKind, Named};
+use super::request::{PAGE, Position};
+use super::when::When;
+use crate::format::record::{EpochRecord, EpochState, Header, Snapshot};
+use crate::id::Epoch;
+use crate::store::{Store, View};
+use std::collections::BTreeMap;
+
+/// Lines after a position, and where to go on.
+///
+/// # Errors
+/// When the store can't be read.
+pub fn page(
+    store: &Store,
+    checkpoints: bool,
+    after: Option<Position>,
+) -> Result<(Vec<Line>, Option<Position>), Error> {
+    let view = store.view();
+    let mut names: BTreeMap<Epoch, Vec<(String, Snapshot)>> = BTreeMap::new();
+    for (name, snapshot) in view.snapshots()? {
+        names
+            .entry(snapshot.epoch)
+            .or_default()
+            .push((name, snapshot));
+    }
+    for snapshots in names.values_mut() {
+        snapshots.sort_by_key(|(_, snapshot)| snapshot.id);
+    }
+    let mut page = Page::new(after);
+    if checkpoints {
+        fill_with_all(&view, &names, &mut page)?;
+    } else {
+        fill_with_names(&view, &names, &mut page)?;
+    }
+    Ok((page.lines, page.next))
+}
+
+type Names = BTreeMap<Epoch, Vec<(String, Snapshot)>>;
+
+fn fill_with_names(view: &View<'_>, names: &Names, page: &mut Page) -> Result<(), Error> {
+    for (&epoch, snapshots) in names.range(page.first_epoch()..) {
+        // A waiting epoch is not listed before the scan that it waits for.
+        let (Some(record), Some(header)) = (view.epoch(epoch)?, view.header(epoch)?) else {
+            continue;
+        };
+        if !matches!(record.state, EpochState::Waiting { .. })
+            && !page.add(epoch, &record, &header, snapshots)
+        {
+            break;
+        }
+    }
+    Ok(())
+}
+
+fn fill_with_all(view: &View<'_>, names: &Names, page: &mut Page) -> Result<(), Error> {
+    let mut from = page.first_epoch();
+    loop {
+        let epochs = view.epochs(from, Epoch::MAX, PAGE)?;
+        let Some((last, ..)) = epochs.last() else {
+            return Ok(());
+        };
+        from = last.next();
+        for (epoch, record, header) in &epochs {
+            let snapshots = names.get(epoch).map_or(&[][..], Vec::as_slice);
+            if !page.add(*epoch, record, header, snapshots) {
+                return Ok(());
+            }
+        }
+    }
+}
+
+/// A page that is being filled.
+struct Page {
+    after: Option<Position>,
+    lines: Vec<Line>,
+    next: Option<Position>,
+    last: Option<Position>,
+}
+
+impl Page {
+    fn new(after: Option<Position>) -> Page {
+        Page {
+            after,
+            lines: Vec::new(),
+            next: None,
+            last: None,
+        }
+    }
+
+    fn first_epoch(&self) -> Epoch {
+        self.after
+            .as_ref()
+            .map_or(Epoch::NONE, |position| Epoch(position.epoch))
+    }
+
+    /// Adds the names of an epoch, or the epoch itself when it has none. False: the page is
+    /// full, and `next` says where the following one begins.
+    fn add(
+        &mut self,
+        epoch: Epoch,
+        record: &EpochRecord,
+        header: &Header,
+        snapshots: &[(String, Snapshot)],
+    ) -> bool {
+        if snapshots.is_empty() {
+            return self.push(epoch, 0, || line(record, header, None));
+        }
+        snapshots.iter().all(|(name, snapshot)| {
+            self.push(epoch, snapshot.id.0, || {
+                line(record, header, Some((name, snapshot)))
+            })
+        })
+    }
+
+    fn push(&mut self, epoch: Epoch, snapshot: u64, line: impl FnOnce() -> Line) -> bool {
+        let position = Position {
+            epoch: epoch.0,
+            snapshot,
+        };
+        if self.after.as_ref().is_some_and(|after| position <= *after) {
+            return true;
+        }
+        if self.lines.len() == PAGE {
+            self.next = self.last.take();
+            return false;
+        }
+        self.lines.push(line());
+        self.last = Some(position);
+        true
+    }
+}
+
+fn line(record: &EpochRecord, header: &Header, snapshot: Option<(&String, &Snapshot)>) -> Line {
+    Line {
+        kind: match snapshot {
+            Some(_) => LineKind::Snapshot,
+            None => LineKind::Checkpoint,
+        },
+        time: When(header.time),
+        complete: record.state == EpochState::Whole && record.statistics.lost_files == 0,
+        quiet: record.quiet,
+        files_left_out: record.statistics.lost_files,
+        snapshot: snapshot.map(|(name, snapshot)| Named {
+            name: name.clone(),
+            mode: snapshot.mode.into(),
+            message: snapshot.message.clone(),
+            tags: snapshot.tags.clone(),
+            held: snapshot.hold.is_some(),
+            uid: snapshot.by_uid,
+        }),
+    }
+}

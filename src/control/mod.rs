@@ -1,0 +1,24 @@
+//! Requests about a history, and who carries them out. A command is a `Request`; it goes over the
+//! `socket` to the daemon of a mounted directory, or to the same handlers (`service`) in the
+//! command's own process, on a store that it opened itself (`open`). Finding that store from what
+//! a person typed is `locate`; what must hold before a directory is mounted, `check`.
+//!
+//! Knows nothing of FUSE: what it needs of a mount it asks through `service::Mounting`. Prints
+//! nothing.
+
+pub mod check;
+pub mod client;
+pub mod error;
+pub mod folder;
+pub mod identity;
+mod listing;
+pub mod locate;
+pub mod mounts;
+pub mod open;
+pub mod report;
+pub mod request;
+pub mod service;
+pub mod socket;
+mod status;
+pub mod when;
+pub mod wire;

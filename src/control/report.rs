@@ -1,0 +1,170 @@
+//! What the reports hold: the lists and the status, as values. Their field names are those of
+//! `--json` (docs/json.md), their words the user's; how they look on a terminal is the business
+//! of `cli`.
+
+use super::when::When;
+use crate::format::record::SnapshotMode;
+use serde::{Deserialize, Serialize};
+
+/// One line of `list`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Line {
+    pub kind: LineKind,
+    /// The instant of the state: exact, and what `.snapshots/@TIME` takes.
+    pub time: When,
+    /// Nothing is known to be missing, or the first import was cut off.
+    pub complete: bool,
+    /// Nothing had been changed for 200 ms before.
+    pub quiet: bool,
+    /// Files whose content could not be recorded in this state.
+    pub files_left_out: u64,
+    /// Set for snapshots.
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    pub snapshot: Option<Named>,
+}
+
+/// Whether a state has a name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LineKind {
+    Snapshot,
+    Checkpoint,
+}
+
+/// What a snapshot has beyond a checkpoint.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Named {
+    pub name: String,
+    pub mode: Mode,
+    pub message: String,
+    pub tags: Vec<String>,
+    pub held: bool,
+    pub uid: u32,
+}
+
+/// How a snapshot's content was found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Mode {
+    Full,
+    Incremental,
+    Differential,
+}
+
+impl From<SnapshotMode> for Mode {
+    fn from(mode: SnapshotMode) -> Mode {
+        match mode {
+            SnapshotMode::Full => Mode::Full,
+            SnapshotMode::Incremental => Mode::Incremental,
+            SnapshotMode::Differential => Mode::Differential,
+        }
+    }
+}
+
+/// The answer to `status`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Status {
+    /// The working directory.
+    pub dir: String,
+    /// `None`: not mounted, or its daemon has died.
+    pub mounted: Option<Mounted>,
+    /// A mount is there, but the daemon that served it has died.
+    pub dead: bool,
+    /// The newest state that is kept; `None` before the first.
+    pub last_recorded: Option<When>,
+    /// `None` when not mounted: what changed since is found by the next mount.
+    pub not_recorded: Option<NotRecorded>,
+    pub left_out: LeftOut,
+    pub history: History,
+    pub store: Store,
+    /// Copies of the store elsewhere.
+    pub copies: Vec<String>,
+    /// What a person should see to, one sentence each.
+    pub problems: Vec<String>,
+}
+
+/// The mount.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Mounted {
+    pub mountpoint: String,
+    pub since: When,
+    pub pid: u32,
+    pub version: String,
+    pub read_only: bool,
+    pub writeback: bool,
+    /// False with `-o nohistory`.
+    pub recording: bool,
+}
+
+/// What has changed and is not in the store yet.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NotRecorded {
+    pub files: u64,
+    pub bytes: u64,
+    /// `None`: no scan is under way.
+    pub scan: Option<Scan>,
+}
+
+/// A walk through the whole directory that is under way.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Scan {
+    /// The first import, not the comparison that each mount begins with.
+    pub first: bool,
+    pub files: u64,
+    pub bytes: u64,
+}
+
+/// What history does not have.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeftOut {
+    /// Files that can't be read, at most 100 of them.
+    pub unreadable: Vec<Unreadable>,
+    /// Files of the newest state whose content is not in it.
+    pub files_left_out: u64,
+    /// Directories whose own `.snapshots` hides ours.
+    pub shadowed: Vec<String>,
+    /// When nothing was recorded, newest last, at most 100.
+    pub unrecorded: Vec<Unrecorded>,
+}
+
+/// A file that can't be recorded.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Unreadable {
+    pub path: String,
+    pub reason: String,
+}
+
+/// A stretch of time that history does not have.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Unrecorded {
+    pub from: When,
+    /// `None`: it lasts.
+    pub to: Option<When>,
+    pub reason: String,
+}
+
+/// How much of the past is kept.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct History {
+    pub snapshots: u64,
+    pub held: u64,
+    pub checkpoints: u64,
+    /// The oldest state that is kept.
+    pub since: Option<When>,
+}
+
+/// The store.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Store {
+    pub path: String,
+    /// Bytes on disk.
+    pub bytes: u64,
+    /// Bytes that were read to record what is in it.
+    pub recorded_bytes: u64,
+    /// Plain bytes of the chunks that were new.
+    pub new_bytes: u64,
+    /// The same, compressed.
+    pub stored_bytes: u64,
+    pub free_bytes: u64,
+    pub file_system_bytes: u64,
+}

@@ -1,0 +1,252 @@
+//! The one place where requests are carried out, whoever brought them: the socket of a daemon,
+//! or a command that opened the store of an unmounted directory itself.
+//!
+//! 1. A handler returns a value and never prints.
+//! 2. Nothing here waits without saying so through `Watch`.
+
+use super::error::{Error, check_name};
+use super::listing;
+use super::report;
+use super::request::{Answer, Made, Progress, Request, User};
+use super::status;
+use super::when::When;
+use crate::capture::{self, NewSnapshot, Recorder};
+use crate::format::record::SnapshotMode;
+use crate::store::Store;
+use parking_lot::Mutex;
+use std::io;
+use std::path::PathBuf;
+use std::sync::{Arc, mpsc};
+use std::thread;
+use std::time::Duration;
+
+/// How often whoever waits is told how far it is.
+const PROGRESS_EVERY: Duration = Duration::from_millis(500);
+
+/// What the handlers must know of a mount and do with it; the adapter to FUSE gives it.
+pub trait Mounting: Send + Sync {
+    /// What `status` shows.
+    fn describe(&self) -> report::Mounted;
+    /// Who stands in it or holds something of it, as far as this user may know.
+    fn users(&self) -> Vec<User>;
+    /// Takes it off; nothing is changed when somebody uses it.
+    ///
+    /// # Errors
+    /// EBUSY, and what else umount(2) says.
+    fn unmount(&self) -> io::Result<()>;
+    /// Takes it off whoever uses it: detaches, then aborts the connection.
+    ///
+    /// # Errors
+    /// What umount2(2) says.
+    fn force(&self) -> io::Result<()>;
+}
+
+/// The eyes and the hand of whoever waits for an answer.
+pub struct Watch<'a> {
+    /// Told every half second of a request that takes long.
+    pub progress: &'a (dyn Fn(Progress) + Sync),
+    /// Whether he has gone, so that nothing should be left behind for him.
+    pub cancelled: &'a (dyn Fn() -> bool + Sync),
+}
+
+impl Watch<'_> {
+    /// Of nobody.
+    pub const NOBODY: Watch<'static> = Watch {
+        progress: &|_| (),
+        cancelled: &|| false,
+    };
+}
+
+/// A history that is open, with or without a mount.
+pub struct Service {
+    /// The working directory, to be shown.
+    pub dir: PathBuf,
+    /// The folder of the store, to be shown and measured.
+    pub store_path: PathBuf,
+    pub store: Arc<Store>,
+    /// `None`: the live directory is not needed and not looked at.
+    pub recorder: Option<Arc<Recorder>>,
+    pub mount: Option<Arc<dyn Mounting>>,
+    /// Held while a mount is being taken off: two at once would report each other's result.
+    pub unmounting: Mutex<()>,
+}
+
+impl Service {
+    /// Carries out one request of user `uid`.
+    ///
+    /// # Errors
+    /// Why it was not done; then nothing was changed.
+    pub fn handle(&self, request: Request, uid: u32, watch: &Watch<'_>) -> Result<Answer, Error> {
+        log::debug!("uid {uid} asks for {request:?}");
+        match request {
+            Request::Snapshot { name, message } => self.snapshot(name, message, uid, watch),
+            Request::List { checkpoints, after } => {
+                let (lines, next) = listing::page(&self.store, checkpoints, after)?;
+                Ok(Answer::Page { lines, next })
+            }
+            Request::Delete { name } => self.delete(&name, uid),
+            Request::Rename { old, new } => self.rename(&old, &new, uid),
+            Request::Sync => self.sync(watch),
+            Request::Status => Ok(Answer::Status(Box::new(status::report(self)?))),
+            Request::Unmount { force } => self.unmount(force, watch),
+        }
+    }
+
+    fn snapshot(
+        &self,
+        name: String,
+        message: String,
+        uid: u32,
+        watch: &Watch<'_>,
+    ) -> Result<Answer, Error> {
+        check_name(&name)?;
+        let recorder = self.recorder()?;
+        if self.store.view().snapshot(&name)?.is_some() {
+            return Err(Error::Exists { name });
+        }
+        let made = watched(recorder, watch, || {
+            let new = NewSnapshot {
+                name: name.clone(),
+                message,
+                mode: SnapshotMode::Incremental,
+                by_uid: uid,
+            };
+            recorder.snapshot(new, None)
+        })?;
+        if (watch.cancelled)() {
+            recorder.delete_snapshot(&name, uid)?;
+            return Err(Error::Interrupted);
+        }
+        let view = self.store.view();
+        let time = view
+            .header(made.epoch)?
+            .map_or(made.time, |header| header.time);
+        let record = view.epoch(made.epoch)?;
+        Ok(Answer::Snapshot(Made {
+            name,
+            time: When(time),
+            mode: made.mode.into(),
+            files_left_out: record.map_or(0, |record| record.statistics.lost_files),
+        }))
+    }
+
+    fn delete(&self, name: &str, uid: u32) -> Result<Answer, Error> {
+        capture::delete_snapshot(&self.store, name, uid)?;
+        Ok(Answer::Done)
+    }
+
+    fn rename(&self, old: &str, new: &str, uid: u32) -> Result<Answer, Error> {
+        check_name(new)?;
+        capture::rename_snapshot(&self.store, old, new, uid)?;
+        Ok(Answer::Done)
+    }
+
+    fn sync(&self, watch: &Watch<'_>) -> Result<Answer, Error> {
+        let recorder = self.recorder()?;
+        watched(recorder, watch, || recorder.sync(None))?;
+        Ok(Answer::Done)
+    }
+
+    /// What was noted is recorded while the mount still stands: afterwards nobody would keep
+    /// what a program overwrites before it is recorded. A scan is not waited for.
+    fn unmount(&self, force: bool, watch: &Watch<'_>) -> Result<Answer, Error> {
+        let mount = self.mount.as_ref().ok_or(Error::NotMounted)?;
+        let _alone = self.unmounting.lock();
+        if !force {
+            let users = mount.users();
+            if !users.is_empty() {
+                return Err(Error::Busy { users });
+            }
+        }
+        if let Some(recorder) = &self.recorder {
+            let synced = watched(recorder, watch, || recorder.sync_with(None, &|_| ()));
+            if let Err(error) = synced {
+                // The next mount finds what is missing: no reason to stay mounted.
+                log::warn!("not everything could be recorded: {error}");
+            }
+        }
+        let result = if force {
+            mount.force()
+        } else {
+            mount.unmount()
+        };
+        match result {
+            Ok(()) => Ok(Answer::Done),
+            Err(error) if error.raw_os_error() == Some(libc::EBUSY) => Err(Error::Busy {
+                users: mount.users(),
+            }),
+            Err(error) => Err(Error::Unmount {
+                reason: error.to_string(),
+            }),
+        }
+    }
+
+    /// Unmounts whoever uses it: cleanly if nobody does, else by force. Told by a signal.
+    pub fn leave(&self) {
+        match self.unmount(false, &Watch::NOBODY) {
+            Ok(_) => return,
+            Err(error) => log::warn!("{error}"),
+        }
+        self.abandon();
+    }
+
+    /// Takes the mount off at once; what was not recorded is found by the next mount.
+    pub fn abandon(&self) {
+        if let Some(mount) = &self.mount
+            && let Err(error) = mount.force()
+        {
+            log::error!("the mount can't be taken off: {error}");
+        }
+    }
+
+    /// Ends recording: what is noted is recorded, a scan is stopped. What fails is found by the
+    /// next mount.
+    pub fn finish(&self, watch: &Watch<'_>) {
+        if let Some(recorder) = &self.recorder
+            && let Err(error) = recorder.finish(&|status| (watch.progress)(status.into()))
+        {
+            log::warn!("not everything could be recorded: {error}");
+        }
+    }
+
+    fn recorder(&self) -> Result<&Arc<Recorder>, Error> {
+        self.recorder.as_ref().ok_or(Error::Stopped {
+            reason: "the directory is not open".into(),
+        })
+    }
+}
+
+/// Does `work` and tells `watch` meanwhile how far the recorder is.
+fn watched<T>(recorder: &Recorder, watch: &Watch<'_>, work: impl FnOnce() -> T) -> T {
+    thread::scope(|scope| {
+        let (done, is_done) = mpsc::channel::<()>();
+        scope.spawn(move || {
+            while is_done.recv_timeout(PROGRESS_EVERY) == Err(mpsc::RecvTimeoutError::Timeout) {
+                (watch.progress)((&recorder.status()).into());
+            }
+        });
+        let value = work();
+        drop(done);
+        value
+    })
+}
+
+impl From<&capture::Status> for Progress {
+    fn from(status: &capture::Status) -> Progress {
+        Progress {
+            files: status.pending_files,
+            bytes: status.pending_bytes,
+            scan: status.scan.map(Into::into),
+        }
+    }
+}
+
+impl From<capture::ScanProgress> for report::Scan {
+    fn from(scan: capture::ScanProgress) -> report::Scan {
+        report::Scan {
+            first: scan.first,
+            files: scan.files,
+            bytes: scan.bytes,
+        }
+    }
+}

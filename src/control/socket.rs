@@ -1,0 +1,431 @@
+//! The door of a daemon: a unix socket in the folder of its store. One thread takes the
+//! connections, each gets a thread of its own, one request and one result.
+//!
+//! 1. Who speaks is what the kernel says (SO_PEERCRED), never what he says.
+//! 2. Nothing on a connection waits for ever: reading, writing and the number of connections
+//!    are bounded. Carrying out a request may take long; then the other side hears so.
+
+use super::error::Error;
+use super::folder::Folder;
+use super::request::{Hello, Progress, Reply, Request};
+use super::service::{Service, Watch};
+use super::wire;
+use parking_lot::{Condvar, Mutex};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// Name of the socket in the folder of the store.
+pub const NAME: &str = "socket";
+/// Requests that are served at once; more are refused.
+const CONNECTIONS_MAX: usize = 32;
+/// How long the other side may take to send or take one message.
+const MESSAGE_WAIT: Duration = Duration::from_secs(10);
+/// How often the listener looks whether it should end.
+const LISTEN_PIECE: Timespec = Timespec {
+    tv_sec: 0,
+    tv_nsec: 200_000_000,
+};
+
+/// The open door.
+pub struct Server {
+    shared: Arc<Shared>,
+    listening: Option<thread::JoinHandle<()>>,
+}
+
+struct Shared {
+    service: Arc<Service>,
+    /// Owner of the working directory: may ask as the daemon's own user may.
+    owner: u32,
+    closing: AtomicBool,
+    /// Connections that are being served.
+    connections: Mutex<usize>,
+    ended: Condvar,
+}
+
+impl Server {
+    /// Opens the door. The caller holds the lock of the store, so what stands there already is
+    /// the socket of a daemon that has died.
+    ///
+    /// # Errors
+    /// When the socket can't be made.
+    pub fn open(folder: &Folder, service: Arc<Service>, owner: u32) -> io::Result<Server> {
+        let path = folder.inside(NAME);
+        match std::fs::remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        let listener = UnixListener::bind(&path)?;
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600))?;
+        listener.set_nonblocking(true)?;
+        let shared = Arc::new(Shared {
+            service,
+            owner,
+            closing: AtomicBool::new(false),
+            connections: Mutex::new(0),
+            ended: Condvar::new(),
+        });
+        let listening = {
+            let shared = Arc::clone(&shared);
+            thread::Builder::new()
+                .name("control".into())
+                .spawn(move || listen(&listener, &shared))?
+        };
+        Ok(Server {
+            shared,
+            listening: Some(listening),
+        })
+    }
+
+    /// Takes no more requests and lets those under way end, for a bounded time.
+    pub fn close(mut self, at_most: Duration) {
+        self.shared.closing.store(true, Ordering::Relaxed);
+        if let Some(listening) = self.listening.take() {
+            // It looks at `closing` five times a second and never panics over a connection.
+            let _ = listening.join();
+        }
+        let deadline = Instant::now() + at_most;
+        let mut connections = self.shared.connections.lock();
+        while *connections > 0 {
+            if self
+                .shared
+                .ended
+                .wait_until(&mut connections, deadline)
+                .timed_out()
+            {
+                log::warn!("{} requests were still under way", *connections);
+                return;
+            }
+        }
+    }
+}
+
+fn listen(listener: &UnixListener, shared: &Arc<Shared>) {
+    while !shared.closing.load(Ordering::Relaxed) {
+        let mut readable = [PollFd::new(listener, PollFlags::IN)];
+        if poll(&mut readable, Some(&LISTEN_PIECE)).unwrap_or(0) == 0 {
+            continue;
+        }
+        match listener.accept() {
+            Ok((stream, _)) => admit(stream, shared),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) => {
+                log::warn!("control socket: {error}");
+                // Descriptors may be short: give others time to close some.
+                thread::sleep(Duration::from_millis(100));
+            }
+        }
+    }
+}
+
+/// Gives a connection its thread.
+fn admit(stream: UnixStream, shared: &Arc<Shared>) {
+    let overloaded = {
+        let mut connections = shared.connections.lock();
+        let overloaded = *connections >= CONNECTIONS_MAX;
+        *connections += 1;
+        overloaded
+    };
+    let leave = Leave(Arc::clone(shared));
+    let spawned = thread::Builder::new()
+        .name("request".into())
+        .spawn(move || {
+            let shared = &leave.0;
+            if let Err(error) = converse(stream, shared, overloaded) {
+                log::debug!("a control connection ended early: {error}");
+            }
+        });
+    if let Err(error) = spawned {
+        log::warn!("no thread for a request: {error}");
+    }
+}
+
+/// Counts a connection out when its thread ends, also by a panic.
+struct Leave(Arc<Shared>);
+
+impl Drop for Leave {
+    fn drop(&mut self) {
+        *self.0.connections.lock() -= 1;
+        self.0.ended.notify_all();
+    }
+}
+
+fn converse(stream: UnixStream, shared: &Shared, overloaded: bool) -> io::Result<()> {
+    stream.set_nonblocking(false)?;
+    stream.set_read_timeout(Some(MESSAGE_WAIT))?;
+    stream.set_write_timeout(Some(MESSAGE_WAIT))?;
+    let uid = rustix::net::sockopt::socket_peercred(&stream)?.uid.as_raw();
+    let hello: Hello = wire::receive(&mut &stream)?;
+    wire::send(&mut &stream, &Hello::own())?;
+    let result = match refusal(shared, uid, &hello, overloaded) {
+        Some(error) => Err(error),
+        None => match wire::receive::<Request>(&mut &stream) {
+            Ok(request) => serve(&stream, shared, request, uid),
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => Err(Error::Malformed {
+                reason: error.to_string(),
+            }),
+            Err(error) => return Err(error),
+        },
+    };
+    wire::send(&mut &stream, &Reply::Result(result))
+}
+
+fn refusal(shared: &Shared, uid: u32, hello: &Hello, overloaded: bool) -> Option<Error> {
+    let own = Hello::own();
+    if hello.rewindfs != own.rewindfs {
+        return Some(Error::Version {
+            daemon: own.rewindfs,
+            program: hello.rewindfs.clone(),
+        });
+    }
+    if uid != 0 && uid != shared.owner && uid != rustix::process::geteuid().as_raw() {
+        return Some(Error::NotAllowed { uid });
+    }
+    overloaded.then_some(Error::Overloaded)
+}
+
+fn serve(
+    stream: &UnixStream,
+    shared: &Shared,
+    request: Request,
+    uid: u32,
+) -> Result<super::request::Answer, Error> {
+    let gone = AtomicBool::new(false);
+    let progress = |progress: Progress| {
+        if wire::send(&mut &*stream, &Reply::Progress(progress)).is_err() {
+            gone.store(true, Ordering::Relaxed);
+        }
+    };
+    let cancelled = || gone.load(Ordering::Relaxed) || has_hung_up(stream);
+    let watch = Watch {
+        progress: &progress,
+        cancelled: &cancelled,
+    };
+    shared.service.handle(request, uid, &watch)
+}
+
+/// Whether the other side has closed its sending half: how a command that was interrupted says
+/// that it wants nothing more, and what the kernel says for one that was killed.
+fn has_hung_up(stream: &UnixStream) -> bool {
+    let mut hung_up = [PollFd::new(stream, PollFlags::RDHUP)];
+    let at_once = Timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    poll(&mut hung_up, Some(&at_once)).unwrap_or(0) > 0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::control::client::{Client, ClientError, Wait};
+    use crate::control::report;
+    use crate::control::request::{Answer, User};
+    use crate::control::service;
+    use crate::control::when::When;
+    use crate::store::Store;
+    use crate::time::Timestamp;
+
+    /// A mount that somebody uses, or not.
+    struct Fake {
+        users: Mutex<Vec<User>>,
+        mounted: AtomicBool,
+    }
+
+    impl service::Mounting for Fake {
+        fn describe(&self) -> report::Mounted {
+            report::Mounted {
+                mountpoint: "/p".into(),
+                since: When(Timestamp(0)),
+                pid: 7,
+                version: "0".into(),
+                read_only: false,
+                writeback: false,
+                recording: true,
+            }
+        }
+        fn users(&self) -> Vec<User> {
+            self.users.lock().clone()
+        }
+        fn unmount(&self) -> io::Result<()> {
+            self.mounted.store(false, Ordering::Relaxed);
+            Ok(())
+        }
+        fn force(&self) -> io::Result<()> {
+            self.unmount()
+        }
+    }
+
+    struct Patient;
+
+    impl Wait for Patient {
+        fn progress(&self, _: &Progress) {}
+        fn interrupted(&self) -> bool {
+            false
+        }
+    }
+
+    /// A daemon without a recorder, on a store in memory.
+    struct Daemon {
+        folder: tempfile::TempDir,
+        mount: Arc<Fake>,
+        server: Server,
+    }
+
+    impl Daemon {
+        fn start() -> Daemon {
+            let folder = tempfile::tempdir().unwrap();
+            let mount = Arc::new(Fake {
+                users: Mutex::default(),
+                mounted: AtomicBool::new(true),
+            });
+            let service = Service {
+                dir: "/p".into(),
+                store_path: folder.path().to_owned(),
+                store: Store::in_memory().unwrap(),
+                recorder: None,
+                mount: Some(mount.clone()),
+                unmounting: Mutex::new(()),
+            };
+            let owner = rustix::process::geteuid().as_raw();
+            let opened = Folder::open(folder.path()).unwrap();
+            Daemon {
+                server: Server::open(&opened, Arc::new(service), owner).unwrap(),
+                folder,
+                mount,
+            }
+        }
+
+        fn ask(&self, request: &Request) -> Result<Answer, ClientError> {
+            let folder = Folder::open(self.folder.path()).unwrap();
+            Client::connect(&folder)?.ask(request, &Patient)
+        }
+    }
+
+    fn refusal(result: Result<Answer, ClientError>) -> Error {
+        match result {
+            Err(ClientError::Answered(error)) => error,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn requests_are_answered_with_values_and_refusals() {
+        let daemon = Daemon::start();
+        let list = Request::List {
+            checkpoints: true,
+            after: None,
+        };
+        let Ok(Answer::Page { lines, next }) = daemon.ask(&list) else {
+            panic!("a page");
+        };
+        assert!(lines.is_empty() && next.is_none());
+        let delete = Request::Delete { name: "x".into() };
+        let gone = Error::NoSnapshot { name: "x".into() };
+        assert_eq!(refusal(daemon.ask(&delete)), gone);
+        let rename = Request::Rename {
+            old: "x".into(),
+            new: "@y".into(),
+        };
+        assert!(matches!(
+            refusal(daemon.ask(&rename)),
+            Error::BadName { .. }
+        ));
+        let Ok(Answer::Status(status)) = daemon.ask(&Request::Status) else {
+            panic!("a status");
+        };
+        assert_eq!(status.dir, "/p");
+        assert_eq!(status.mounted.map(|mounted| mounted.pid), Some(7));
+        daemon.server.close(Duration::from_secs(10));
+    }
+
+    #[test]
+    fn a_mount_in_use_is_left_alone_and_its_users_are_named() {
+        let daemon = Daemon::start();
+        let users = vec![User {
+            pid: 8,
+            command: "vi".into(),
+            holds: "has notes open".into(),
+        }];
+        daemon.mount.users.lock().clone_from(&users);
+        let unmount = |force| daemon.ask(&Request::Unmount { force });
+        assert_eq!(refusal(unmount(false)), Error::Busy { users });
+        assert!(daemon.mount.mounted.load(Ordering::Relaxed));
+        assert_eq!(unmount(true).unwrap(), Answer::Done);
+        assert!(!daemon.mount.mounted.load(Ordering::Relaxed));
+        daemon.server.close(Duration::from_secs(10));
+    }
+
+    #[test]
+    fn the_socket_is_for_its_owner_and_a_dead_one_is_replaced() {
+        use std::os::unix::fs::MetadataExt;
+        let daemon = Daemon::start();
+        let path = daemon.folder.path().join(NAME);
+        assert_eq!(std::fs::metadata(&path).unwrap().mode() & 0o777, 0o600);
+        daemon.server.close(Duration::from_secs(10));
+        let folder = Folder::open(daemon.folder.path()).unwrap();
+        let nobody = Client::connect(&folder);
+        assert!(matches!(nobody, Err(ClientError::NoDaemon)));
+        // The dead socket is still there.
+        assert!(path.exists());
+        drop(UnixListener::bind(folder.inside("other")).unwrap());
+        std::fs::rename(folder.inside("other"), &path).unwrap();
+        let service = Service {
+            dir: "/p".into(),
+            store_path: path,
+            store: Store::in_memory().unwrap(),
+            recorder: None,
+            mount: None,
+            unmounting: Mutex::new(()),
+        };
+        let server = Server::open(&folder, Arc::new(service), 0).unwrap();
+        let client = Client::connect(&folder).unwrap();
+        let unmount = Request::Unmount { force: false };
+        assert_eq!(refusal(client.ask(&unmount, &Patient)), Error::NotMounted);
+        server.close(Duration::from_secs(10));
+    }
+
+    #[test]
+    fn another_version_is_told_so_and_nonsense_does_not_hang_the_daemon() {
+        let daemon = Daemon::start();
+        let connect = || UnixStream::connect(daemon.folder.path().join(NAME)).unwrap();
+        let stream = connect();
+        let old = Hello {
+            rewindfs: "0.0.1".into(),
+        };
+        wire::send(&mut &stream, &old).unwrap();
+        let hello: Hello = wire::receive(&mut &stream).unwrap();
+        assert_eq!(hello, Hello::own());
+        let Reply::Result(Err(Error::Version {
+            daemon: ours,
+            program,
+        })) = wire::receive(&mut &stream).unwrap()
+        else {
+            panic!("a refusal");
+        };
+        assert_eq!((ours, program), (Hello::own().rewindfs, "0.0.1".into()));
+        let stream = connect();
+        wire::send(&mut &stream, &Hello::own()).unwrap();
+        let _: Hello = wire::receive(&mut &stream).unwrap();
+        wire::send(&mut &stream, &"nonsense").unwrap();
+        let Reply::Result(Err(Error::Malformed { .. })) = wire::receive(&mut &stream).unwrap()
+        else {
+            panic!("a refusal");
+        };
+        assert!(daemon.ask(&Request::Status).is_ok());
+        daemon.server.close(Duration::from_secs(10));
+    }
+
+    #[test]
+    fn who_hangs_up_is_noticed() {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        assert!(!has_hung_up(&ours));
+        theirs.shutdown(std::net::Shutdown::Write).unwrap();
+        assert!(has_hung_up(&ours));
+    }
+}
