@@ -1,0 +1,383 @@
+//! The threads beside the event loops: two small pools, and the list of parked requests.
+//!
+//! Invariants:
+//!  1. An event loop waits for nothing but a system call on the backing directory: what takes long,
+//!     or has to wait, is handed over as data (`Job`), with its reply.
+//!  2. A thread of a pool may wait a bounded time inside an operation; what has to wait for longer
+//!     answers `Stop::Park` and lies on the list, without a thread, until something changes.
+//!  3. The number of threads is fixed. The queues hold at most what the kernel lets be in flight.
+
+use crate::fuse::job::{Lane, Step, Work};
+use crate::fuse::traffic::{Slot, Traffic};
+use crossbeam_channel::{Receiver, Sender};
+use parking_lot::{Condvar, Mutex};
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+/// Threads of each pool.
+const POOL_THREADS: usize = 4;
+/// A parked request is run again after this time even if nothing is known to have changed.
+const RETRY: Duration = Duration::from_millis(100);
+/// At most so often are the parked requests run again, however much changes.
+const PACE: Duration = Duration::from_millis(1);
+/// How often late requests are looked for.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// What a parked request waits for.
+pub(super) trait Wakeups: Send + Sync + 'static {
+    /// Counts what could let a parked request go on.
+    fn wakeups(&self) -> u64;
+    /// Waits until the count differs from `seen`, or the time is over.
+    fn wait_wakeup(&self, seen: u64, at_most: Duration) -> u64;
+}
+
+impl Wakeups for crate::fs::Fs {
+    fn wakeups(&self) -> u64 {
+        crate::fs::Fs::wakeups(self)
+    }
+
+    fn wait_wakeup(&self, seen: u64, at_most: Duration) -> u64 {
+        crate::fs::Fs::wait_wakeup(self, seen, at_most)
+    }
+}
+
+enum Message<S> {
+    Run(Box<dyn Work<S>>),
+    Stop,
+}
+
+struct Parked<S> {
+    work: Box<dyn Work<S>>,
+    /// The count of wakeups before it was run last.
+    seen: u64,
+    told: bool,
+}
+
+struct List<S> {
+    parked: Vec<Parked<S>>,
+    stopping: bool,
+}
+
+/// Pools and parked requests of one session.
+pub(super) struct Engine<S> {
+    fs: Arc<S>,
+    traffic: Arc<Traffic>,
+    slow: Sender<Message<S>>,
+    view: Sender<Message<S>>,
+    /// Held for moves of list entries only.
+    list: Mutex<List<S>>,
+    changed: Condvar,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+    refusing: AtomicBool,
+}
+
+impl<S: Wakeups> Engine<S> {
+    /// Starts the threads.
+    ///
+    /// # Errors
+    /// The system gives no more threads.
+    pub fn start(fs: Arc<S>, traffic: Arc<Traffic>) -> io::Result<Arc<Engine<S>>> {
+        let (slow, slow_queue) = crossbeam_channel::unbounded();
+        let (view, view_queue) = crossbeam_channel::unbounded();
+        let engine = Arc::new(Engine {
+            fs,
+            traffic,
+            slow,
+            view,
+            list: Mutex::new(List {
+                parked: Vec::new(),
+                stopping: false,
+            }),
+            changed: Condvar::new(),
+            threads: Mutex::new(Vec::new()),
+            refusing: AtomicBool::new(false),
+        });
+        for (name, queue) in [("slow", &slow_queue), ("view", &view_queue)] {
+            for number in 0..POOL_THREADS {
+                let (engine_, queue) = (engine.clone(), queue.clone());
+                engine.spawn(format!("{name}-{number}"), move || engine_.serve(&queue))?;
+            }
+        }
+        let engine_ = engine.clone();
+        engine.spawn("parked".to_string(), move || engine_.tend())?;
+        Ok(engine)
+    }
+
+    /// What the requests are asked of.
+    pub fn fs(&self) -> &S {
+        &self.fs
+    }
+
+    /// The counts of this session.
+    pub fn traffic(&self) -> &Arc<Traffic> {
+        &self.traffic
+    }
+
+    /// From now on every request is answered ENOTCONN.
+    pub fn refuse_all(&self) {
+        self.refusing.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether it is so.
+    pub fn is_refusing(&self) -> bool {
+        self.refusing.load(Ordering::Relaxed)
+    }
+
+    /// Requests that lie on the list now.
+    pub fn parked(&self) -> usize {
+        self.list.lock().parked.len()
+    }
+
+    /// A request that its event loop does not run, or not to the end.
+    pub fn hand_over(&self, work: Box<dyn Work<S>>) {
+        self.traffic.handed_over.fetch_add(1, Ordering::Relaxed);
+        self.queue(work);
+    }
+
+    /// Ends all threads. What is still parked is answered with EIO; what is queued is run first.
+    pub fn stop(&self) {
+        self.list.lock().stopping = true;
+        self.changed.notify_all();
+        for queue in [&self.slow, &self.view] {
+            for _ in 0..POOL_THREADS {
+                // Fails only when the threads have gone already.
+                let _ = queue.send(Message::Stop);
+            }
+        }
+        let threads = std::mem::take(&mut *self.threads.lock());
+        for thread in threads {
+            if thread.join().is_err() {
+                log::error!("a thread of the session has panicked");
+            }
+        }
+        for mut parked in std::mem::take(&mut self.list.lock().parked) {
+            parked.work.give_up(libc::EIO);
+        }
+    }
+
+    fn spawn(&self, name: String, run: impl FnOnce() + Send + 'static) -> io::Result<()> {
+        let thread = std::thread::Builder::new().name(name).spawn(run)?;
+        self.threads.lock().push(thread);
+        Ok(())
+    }
+
+    fn queue(&self, work: Box<dyn Work<S>>) {
+        let queue = match work.lane() {
+            Lane::Loop | Lane::Slow => &self.slow,
+            Lane::View => &self.view,
+        };
+        if let Err(refused) = queue.send(Message::Run(work))
+            && let Message::Run(mut work) = refused.into_inner()
+        {
+            work.give_up(libc::EIO);
+        }
+    }
+
+    /// A thread of a pool.
+    fn serve(&self, queue: &Receiver<Message<S>>) {
+        crate::backing::prepare_thread();
+        let slot = self.traffic.slot();
+        while let Ok(Message::Run(work)) = queue.recv() {
+            self.run(work, &slot);
+        }
+    }
+
+    fn run(&self, mut work: Box<dyn Work<S>>, slot: &Slot) {
+        // Read before the attempt: a change during it must not be missed.
+        let seen = self.fs.wakeups();
+        slot.begin(work.call());
+        let step = if self.is_refusing() {
+            work.give_up(libc::ENOTCONN);
+            Step::Answered
+        } else {
+            work.attempt(&self.fs, true)
+        };
+        slot.end();
+        match step {
+            Step::Answered => {
+                self.traffic.handed_over.fetch_sub(1, Ordering::Relaxed);
+                if let Some(since) = work.was_parked() {
+                    self.traffic.waited(since.elapsed());
+                }
+            }
+            Step::Parked => self.park(work, seen),
+        }
+    }
+
+    fn park(&self, mut work: Box<dyn Work<S>>, seen: u64) {
+        work.parked_since();
+        let mut list = self.list.lock();
+        if list.stopping {
+            drop(list);
+            work.give_up(libc::EIO);
+            return;
+        }
+        let told = work.call().since.elapsed() > crate::limits::SLOW_OPERATION;
+        list.parked.push(Parked { work, seen, told });
+        self.changed.notify_all();
+    }
+
+    /// The thread that puts parked requests back into their queues, and looks for late ones.
+    fn tend(&self) {
+        let mut looked = Instant::now();
+        loop {
+            if looked.elapsed() >= LOOK {
+                looked = Instant::now();
+                self.look();
+            }
+            let mut list = self.list.lock();
+            if list.stopping {
+                return;
+            }
+            let Some(seen) = list.parked.iter().map(|parked| parked.seen).min() else {
+                self.changed.wait_for(&mut list, LOOK);
+                continue;
+            };
+            drop(list);
+            self.fs.wait_wakeup(seen, RETRY);
+            for parked in std::mem::take(&mut self.list.lock().parked) {
+                self.queue(parked.work);
+            }
+            std::thread::sleep(PACE);
+        }
+    }
+
+    fn look(&self) {
+        self.traffic.look();
+        for parked in &mut self.list.lock().parked {
+            parked.told = parked.told || self.traffic.look_at(parked.work.call());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fuse::traffic::Call;
+    use std::sync::atomic::{AtomicU64, AtomicUsize};
+
+    /// Counts wakeups that the test makes.
+    #[derive(Default)]
+    struct Bell(AtomicU64);
+
+    impl Wakeups for Bell {
+        fn wakeups(&self) -> u64 {
+            self.0.load(Ordering::SeqCst)
+        }
+
+        fn wait_wakeup(&self, seen: u64, at_most: Duration) -> u64 {
+            let until = Instant::now() + at_most;
+            while self.wakeups() == seen && Instant::now() < until {
+                std::thread::yield_now();
+            }
+            self.wakeups()
+        }
+    }
+
+    /// Has to wait until the bell has rung `needs` times.
+    struct Waits {
+        needs: u64,
+        lane: Lane,
+        parked: Option<Instant>,
+        answers: Arc<Mutex<Vec<Result<u64, i32>>>>,
+        attempts: Arc<AtomicUsize>,
+    }
+
+    impl Work<Bell> for Waits {
+        fn attempt(&mut self, bell: &Bell, may_wait: bool) -> Step {
+            assert!(may_wait);
+            self.attempts.fetch_add(1, Ordering::SeqCst);
+            if bell.wakeups() < self.needs {
+                return Step::Parked;
+            }
+            self.answers.lock().push(Ok(self.needs));
+            Step::Answered
+        }
+
+        fn give_up(&mut self, errno: i32) {
+            self.answers.lock().push(Err(errno));
+        }
+
+        fn call(&self) -> Call {
+            Call::new("test", 1)
+        }
+
+        fn lane(&self) -> Lane {
+            self.lane
+        }
+
+        fn parked_since(&mut self) -> Instant {
+            *self.parked.get_or_insert_with(Instant::now)
+        }
+
+        fn was_parked(&self) -> Option<Instant> {
+            self.parked
+        }
+    }
+
+    fn until(condition: impl Fn() -> bool) {
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while !condition() {
+            assert!(Instant::now() < deadline, "it never came true");
+            std::thread::yield_now();
+        }
+    }
+
+    #[test]
+    fn a_parked_request_is_run_again_when_something_changes() {
+        let bell = Arc::new(Bell::default());
+        let traffic = Arc::new(Traffic::default());
+        let engine = Engine::start(bell.clone(), traffic.clone()).expect("threads");
+        let answers = Arc::new(Mutex::new(Vec::new()));
+        let attempts = Arc::new(AtomicUsize::new(0));
+        // Far more than there are threads: a parked request holds none.
+        for number in 0..100 {
+            let lane = if number % 2 == 0 {
+                Lane::Slow
+            } else {
+                Lane::View
+            };
+            engine.hand_over(Box::new(Waits {
+                needs: 1 + number % 3,
+                lane,
+                parked: None,
+                answers: answers.clone(),
+                attempts: attempts.clone(),
+            }));
+        }
+        until(|| attempts.load(Ordering::SeqCst) >= 100);
+        assert!(answers.lock().is_empty());
+        assert_eq!(traffic.handed_over.load(Ordering::SeqCst), 100);
+        for rung in 1..=3 {
+            bell.0.store(rung, Ordering::SeqCst);
+            until(|| answers.lock().len() as u64 == [0, 34, 67, 100][rung as usize]);
+        }
+        until(|| traffic.handed_over.load(Ordering::SeqCst) == 0);
+        assert_eq!(traffic.waits().iter().sum::<u64>(), 100);
+        assert_eq!(engine.parked(), 0);
+        engine.stop();
+    }
+
+    #[test]
+    fn at_the_end_nobody_is_left_without_an_answer() {
+        let bell = Arc::new(Bell::default());
+        let engine = Engine::start(bell, Arc::default()).expect("threads");
+        let answers = Arc::new(Mutex::new(Vec::new()));
+        let attempts = Arc::new(AtomicUsize::new(0));
+        for _ in 0..20 {
+            engine.hand_over(Box::new(Waits {
+                needs: u64::MAX,
+                lane: Lane::Slow,
+                parked: None,
+                answers: answers.clone(),
+                attempts: attempts.clone(),
+            }));
+        }
+        until(|| attempts.load(Ordering::SeqCst) >= 20);
+        engine.stop();
+        assert_eq!(*answers.lock(), vec![Err(libc::EIO); 20]);
+    }
+}
