@@ -1,0 +1,311 @@
+//! Exactly what a person can type, and nothing about what it means. `--help`, the completions
+//! and the manual pages are made from it.
+
+use super::option::KNOWN;
+use clap::{Args as ClapArgs, CommandFactory, Parser, Subcommand, ValueEnum};
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+/// Every past state of a working directory, kept while you work in it
+#[derive(Debug, Parser)]
+#[command(
+    name = "rewindfs",
+    version,
+    arg_required_else_help = true,
+    subcommand_required = true,
+    disable_help_subcommand = true
+)]
+pub struct Args {
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Mount over DIR: from now on its past is kept
+    Mount(Mount),
+    /// Take the mount off; DIR is an ordinary directory again
+    Umount(Umount),
+    /// Give the state of this instant a name
+    Snapshot(Snapshot),
+    /// Show the snapshots, or every kept state
+    List(List),
+    /// Delete a snapshot
+    Delete(Delete),
+    /// Give a snapshot another name
+    Rename(Rename),
+    /// Return when all that was changed before is recorded
+    Sync(Sync),
+    /// Show what is recorded, what is not, and what needs a person
+    Status(Status),
+    /// Print the completions for a shell
+    Completions(Completions),
+    /// Write the manual pages into a folder
+    Man(Man),
+    /// Serve a mount; started by `mount`, which tells it what on standard input
+    #[command(hide = true)]
+    Serve(Serve),
+}
+
+/// Where the history is.
+#[derive(Clone, Debug, ClapArgs)]
+pub struct StoreArg {
+    /// The store, if it is not beside DIR (or REWINDFS_STORE)
+    #[arg(long, value_name = "PATH")]
+    pub store: Option<PathBuf>,
+}
+
+impl StoreArg {
+    /// What was said, on the command line or in the environment.
+    pub fn said(&self) -> Option<PathBuf> {
+        let from_environment = || std::env::var_os("REWINDFS_STORE").map(PathBuf::from);
+        self.store
+            .clone()
+            .or_else(from_environment)
+            .filter(|store| !store.as_os_str().is_empty())
+    }
+}
+
+/// A working directory.
+#[derive(Clone, Debug, ClapArgs)]
+pub struct Dir {
+    /// The working directory, or any path inside it; mounted or not
+    #[arg(value_name = "DIR")]
+    pub dir: PathBuf,
+    #[command(flatten)]
+    pub store: StoreArg,
+}
+
+/// `mount`.
+#[derive(Debug, ClapArgs)]
+pub struct Mount {
+    /// The directory whose past is to be kept
+    #[arg(value_name = "DIR")]
+    pub dir: PathBuf,
+    /// Where to mount it, if not over itself
+    #[arg(value_name = "MOUNTPOINT")]
+    pub mountpoint: Option<PathBuf>,
+    #[command(flatten)]
+    pub store: StoreArg,
+    // Its help names what is known, from where that is known.
+    #[arg(short = 'o', value_name = "OPTIONS", help = format!("Comma between them: {KNOWN}"))]
+    pub options: Vec<String>,
+    /// Stay in the foreground and log to standard error
+    #[arg(long)]
+    pub foreground: bool,
+    /// Refuse when a process stands in DIR or has a file in it open
+    #[arg(long)]
+    pub strict: bool,
+    /// Go on with the history of another directory that was at this place, or with a moved DIR
+    #[arg(long)]
+    pub adopt: bool,
+    /// `hide`: accept that what is mounted below DIR shows as empty folders
+    #[arg(long, value_name = "hide")]
+    pub cross_mounts: Option<CrossMounts>,
+    /// Go on although DIR is on FUSE, NFS or overlay, where not all promises hold
+    #[arg(long)]
+    pub any_filesystem: bool,
+}
+
+/// What to do about mounts below DIR.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum CrossMounts {
+    Hide,
+}
+
+/// `umount`.
+#[derive(Debug, ClapArgs)]
+pub struct Umount {
+    #[command(flatten)]
+    pub dir: Dir,
+    /// Take it off whoever uses it: what they have open there fails from then on
+    #[arg(long)]
+    pub force: bool,
+}
+
+/// `snapshot`.
+#[derive(Debug, ClapArgs)]
+pub struct Snapshot {
+    #[command(flatten)]
+    pub dir: Dir,
+    /// Its name; without one the time, like 2026-11-20T10-15-03.250Z
+    #[arg(value_name = "NAME")]
+    pub name: Option<OsString>,
+    /// A sentence to find it by
+    #[arg(
+        long,
+        short,
+        value_name = "TEXT",
+        default_value = "",
+        hide_default_value = true
+    )]
+    pub message: String,
+    /// Print the report as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `list`.
+#[derive(Debug, ClapArgs)]
+pub struct List {
+    #[command(flatten)]
+    pub dir: Dir,
+    /// Every kept state, not only those with a name
+    #[arg(long)]
+    pub checkpoints: bool,
+    /// One JSON object a line
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `delete`.
+#[derive(Debug, ClapArgs)]
+pub struct Delete {
+    #[command(flatten)]
+    pub dir: Dir,
+    /// The snapshot
+    #[arg(value_name = "NAME")]
+    pub name: OsString,
+}
+
+/// `rename`.
+#[derive(Debug, ClapArgs)]
+pub struct Rename {
+    #[command(flatten)]
+    pub dir: Dir,
+    /// The name it has
+    #[arg(value_name = "OLD")]
+    pub old: OsString,
+    /// The name it gets
+    #[arg(value_name = "NEW")]
+    pub new: OsString,
+}
+
+/// `sync`.
+#[derive(Debug, ClapArgs)]
+pub struct Sync {
+    #[command(flatten)]
+    pub dir: Dir,
+}
+
+/// `status`.
+#[derive(Debug, ClapArgs)]
+pub struct Status {
+    /// The working directory, or any path inside it; without it a line for every mounted one
+    #[arg(value_name = "DIR")]
+    pub dir: Option<PathBuf>,
+    #[command(flatten)]
+    pub store: StoreArg,
+    /// Print the report as JSON, one object a directory
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `completions`.
+#[derive(Debug, ClapArgs)]
+pub struct Completions {
+    /// The shell
+    #[arg(value_name = "bash|zsh|fish")]
+    pub shell: Shell,
+}
+
+/// Shells that completions are made for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Shell {
+    Bash,
+    Zsh,
+    Fish,
+}
+
+/// `man`.
+#[derive(Debug, ClapArgs)]
+pub struct Man {
+    /// The folder; made if it is not there
+    #[arg(value_name = "FOLDER")]
+    pub folder: PathBuf,
+}
+
+/// `serve`.
+#[derive(Debug, ClapArgs)]
+pub struct Serve {
+    /// For whoever looks at the list of processes
+    #[arg(value_name = "DIR")]
+    pub dir: Option<PathBuf>,
+}
+
+/// The groups of `--help`.
+const GROUPS: [(&str, &[&str]); 3] = [
+    ("The mount", &["mount", "umount", "status", "sync"]),
+    ("The past", &["snapshot", "list", "delete", "rename"]),
+    ("The program", &["completions", "man"]),
+];
+
+/// The definitions with their one-screen help.
+pub fn command() -> clap::Command {
+    let command = Args::command();
+    let help = overview(&command);
+    // Messages and usage lines name the program by its name, however it was called.
+    command.help_template(help).bin_name("rewindfs")
+}
+
+/// One screen: usage, the commands in groups, what the exit codes mean.
+fn overview(command: &clap::Command) -> String {
+    let mut text = String::from("{name} {version}: {about}\n\nUsage: rewindfs COMMAND ...\n");
+    for (heading, names) in GROUPS {
+        text += &format!("\n{heading}\n");
+        for name in names {
+            let Some(sub) = command.find_subcommand(name) else {
+                continue;
+            };
+            let about = sub.get_about().map(ToString::to_string).unwrap_or_default();
+            text += &format!("  {:<28} {about}\n", usage(sub));
+        }
+    }
+    text + "\nThe past is in DIR/.snapshots: ls DIR/.snapshots, cp -a DIR/.snapshots/NAME/FILE .\n\
+            More on a command: rewindfs COMMAND --help\n\
+            Exit codes: 0 done, 1 something needs you, 2 failure, 3 done in part, 10 no history,\n\
+            11 in use, 12 wrong password, 130 interrupted\n"
+}
+
+/// `snapshot DIR [NAME]`.
+fn usage(command: &clap::Command) -> String {
+    let mut text = command.get_name().to_owned();
+    for argument in command.get_positionals() {
+        let names = argument.get_value_names().unwrap_or_default();
+        let name = names.first().map_or("", |name| name.as_str());
+        if argument.is_required_set() {
+            text += &format!(" {name}");
+        } else {
+            text += &format!(" [{name}]");
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_definitions_are_sound() {
+        command().debug_assert();
+    }
+
+    #[test]
+    fn help_fits_one_screen_and_shows_every_command() {
+        let help = command().render_help().to_string();
+        assert!(help.lines().count() <= 24, "{help}");
+        assert!(
+            help.lines().all(|line| line.chars().count() <= 100),
+            "{help}"
+        );
+        for sub in command().get_subcommands().filter(|sub| !sub.is_hide_set()) {
+            assert!(
+                help.contains(&format!("  {} ", sub.get_name())),
+                "{}",
+                sub.get_name()
+            );
+        }
+    }
+}

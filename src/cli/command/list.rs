@@ -1,0 +1,204 @@
+//! `list`: the snapshots, or every kept state.
+
+use super::super::args;
+use super::super::error::Error;
+use super::super::exit::Exit;
+use super::super::progress::Meter;
+use super::super::quantity::count;
+use super::super::reach::{self, Reach};
+use super::locate;
+use crate::control::locate::Place;
+use crate::control::report::{Line, Mode};
+use crate::control::request::{Answer, Position, Request};
+use crate::time::TimeZone;
+use std::io::{self, Write, stdout};
+
+/// `list DIR [--checkpoints]`.
+pub fn run(args: &args::List) -> Result<Exit, Error> {
+    let place = locate(&args.dir.dir, args.dir.store.said().as_deref(), None)?;
+    let mut pages = Pages::new(&place, args.checkpoints);
+    let mut out = io::BufWriter::new(stdout().lock());
+    let zone = TimeZone::system();
+    let mut widths = None;
+    while let Some(lines) = pages.next()? {
+        if args.json {
+            json(&mut out, &lines)?;
+        } else {
+            table(&mut out, &lines, &zone, &mut widths)?;
+        }
+    }
+    out.flush()?;
+    Ok(Exit::Done)
+}
+
+/// The list, a page at a time. A store that is open in this process stays open.
+struct Pages<'a> {
+    place: &'a Place,
+    checkpoints: bool,
+    here: Option<Reach>,
+    after: Option<Position>,
+    ended: bool,
+}
+
+impl<'a> Pages<'a> {
+    fn new(place: &'a Place, checkpoints: bool) -> Pages<'a> {
+        Pages {
+            place,
+            checkpoints,
+            here: None,
+            after: None,
+            ended: false,
+        }
+    }
+
+    fn next(&mut self) -> Result<Option<Vec<Line>>, Error> {
+        if self.ended {
+            return Ok(None);
+        }
+        let request = Request::List {
+            checkpoints: self.checkpoints,
+            after: self.after.take(),
+        };
+        let reach = match self.here.take() {
+            Some(reach) => reach,
+            None => Reach::open(self.place, &request)?,
+        };
+        let answer = reach.ask(self.place, request, &Meter::new("list"))?;
+        if matches!(reach, Reach::Here(_)) {
+            self.here = Some(reach);
+        }
+        let Answer::Page { lines, next } = answer else {
+            return Err(reach::strange(self.place));
+        };
+        self.ended = next.is_none();
+        self.after = next;
+        Ok(Some(lines))
+    }
+}
+
+fn json(out: &mut impl Write, lines: &[Line]) -> io::Result<()> {
+    for line in lines {
+        serde_json::to_writer(&mut *out, line)?;
+        writeln!(out)?;
+    }
+    Ok(())
+}
+
+/// Columns are as wide as the first page needs; a longer name later moves its own line only.
+fn table(
+    out: &mut impl Write,
+    lines: &[Line],
+    zone: &TimeZone,
+    width: &mut Option<usize>,
+) -> io::Result<()> {
+    let name = |line: &Line| {
+        line.snapshot
+            .as_ref()
+            .map_or("-", |named| &named.name)
+            .to_owned()
+    };
+    let width = *width.get_or_insert_with(|| {
+        let widest = lines.iter().map(|line| name(line).chars().count()).max();
+        widest.unwrap_or(0).max("NAME".len())
+    });
+    for line in lines {
+        let time = line.time.0.local(zone);
+        let row = format!(
+            "{time}  {:<width$}  {:<12} {}",
+            name(line),
+            kind(line),
+            notes(line)
+        );
+        writeln!(out, "{}", row.trim_end())?;
+    }
+    Ok(())
+}
+
+fn kind(line: &Line) -> &'static str {
+    match line.snapshot.as_ref().map(|named| named.mode) {
+        None => "checkpoint",
+        Some(Mode::Full) => "full",
+        Some(Mode::Incremental) => "incremental",
+        Some(Mode::Differential) => "differential",
+    }
+}
+
+fn notes(line: &Line) -> String {
+    let mut notes = Vec::new();
+    if let Some(named) = &line.snapshot {
+        if !named.message.is_empty() {
+            // A message may have lines; a table has one for each snapshot.
+            notes.push(named.message.replace(char::is_control, " "));
+        }
+        if named.held {
+            notes.push("(held)".to_owned());
+        }
+    }
+    if line.files_left_out > 0 {
+        notes.push(format!("({} left out)", count(line.files_left_out, "file")));
+    } else if !line.complete {
+        notes.push("(partial)".to_owned());
+    }
+    notes.join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::control::report::{LineKind, Named};
+    use crate::control::when::When;
+    use crate::time::Timestamp;
+
+    fn lines() -> Vec<Line> {
+        let snapshot = Named {
+            name: "before-refactor".into(),
+            mode: Mode::Full,
+            message: "all\ngreen".into(),
+            tags: vec![],
+            held: true,
+            uid: 1000,
+        };
+        let named = Line {
+            kind: LineKind::Snapshot,
+            time: When(Timestamp(1_795_169_703_123_456_789)),
+            complete: true,
+            quiet: true,
+            files_left_out: 0,
+            snapshot: Some(snapshot),
+        };
+        let checkpoint = Line {
+            kind: LineKind::Checkpoint,
+            complete: false,
+            quiet: false,
+            files_left_out: 2,
+            snapshot: None,
+            ..named.clone()
+        };
+        vec![named, checkpoint]
+    }
+
+    #[test]
+    fn json_has_one_object_a_line_with_the_documented_fields() {
+        let mut out = Vec::new();
+        json(&mut out, &lines()).unwrap();
+        assert_eq!(
+            String::from_utf8(out).unwrap(),
+            "{\"kind\":\"snapshot\",\"time\":\"2026-11-20T10:15:03.123456789Z\",\"complete\":true,\
+             \"quiet\":true,\"files_left_out\":0,\"name\":\"before-refactor\",\"mode\":\"full\",\
+             \"message\":\"all\\ngreen\",\"tags\":[],\"held\":true,\"uid\":1000}\n\
+             {\"kind\":\"checkpoint\",\"time\":\"2026-11-20T10:15:03.123456789Z\",\
+             \"complete\":false,\"quiet\":false,\"files_left_out\":2}\n"
+        );
+    }
+
+    #[test]
+    fn the_table_has_one_line_for_each_state() {
+        let mut out = Vec::new();
+        table(&mut out, &lines(), &TimeZone::UTC, &mut None).unwrap();
+        assert_eq!(
+            String::from_utf8(out).unwrap(),
+            "2026-11-20 10:15:03 +00:00  before-refactor  full         all green (held)\n\
+             2026-11-20 10:15:03 +00:00  -                checkpoint   (2 files left out)\n"
+        );
+    }
+}

@@ -1,0 +1,52 @@
+//! One file for each command or family of them: what was typed becomes a request, the answer
+//! becomes lines.
+
+mod list;
+mod mount;
+mod pages;
+mod snapshot;
+mod status;
+mod sync;
+mod umount;
+
+use super::args::Command;
+use super::error::Error;
+use super::exit::Exit;
+use crate::control::locate::{self, Place};
+use std::path::Path;
+
+/// Does what was typed.
+///
+/// # Errors
+/// Why it was not done.
+pub fn run(command: Command) -> Result<Exit, Error> {
+    match command {
+        Command::Mount(args) => mount::run(args),
+        Command::Umount(args) => umount::run(&args),
+        Command::Snapshot(args) => snapshot::make(args),
+        Command::Delete(args) => snapshot::delete(&args),
+        Command::Rename(args) => snapshot::rename(&args),
+        Command::List(args) => list::run(&args),
+        Command::Sync(args) => sync::run(&args),
+        Command::Status(args) => status::run(&args),
+        Command::Completions(args) => pages::completions(&args),
+        Command::Man(args) => pages::manual(&args),
+        Command::Serve(_) => super::daemon::serve(),
+    }
+}
+
+/// The history of a path. `meant`: the command line that a person probably had in mind when he
+/// gave something else than a directory first.
+fn locate(path: &Path, store: Option<&Path>, meant: Option<String>) -> Result<Place, Error> {
+    locate::find(path, store).map_err(|error| {
+        let typed_a_name = matches!(
+            &error,
+            locate::LocateError::NotHere { exists: false, path }
+                if path.components().count() == 1
+        );
+        Error::Locate {
+            error,
+            meant: meant.filter(|_| typed_a_name),
+        }
+    })
+}

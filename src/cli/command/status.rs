@@ -1,0 +1,421 @@
+//! `status`: what is recorded, what is not, and what a person should see to.
+
+use super::super::args;
+use super::super::error::Error;
+use super::super::exit::Exit;
+use super::super::progress::Meter;
+use super::super::quantity::{count, size};
+use super::super::quote::quote;
+use super::super::reach;
+use super::locate;
+use crate::control::client::ClientError;
+use crate::control::locate::{self as locating, Place};
+use crate::control::report::{LeftOut, NotRecorded, Status};
+use crate::control::request::{Answer, Request};
+use crate::control::when::When;
+use crate::time::TimeZone;
+use std::io::{self, Write, stdout};
+
+/// Stretches without history that are shown, the newest ones.
+const STRETCHES_MAX: usize = 5;
+
+/// `status [DIR]`.
+pub fn run(args: &args::Status) -> Result<Exit, Error> {
+    let mut out = stdout().lock();
+    match &args.dir {
+        Some(dir) => {
+            let place = locate(dir, args.store.said().as_deref(), None)?;
+            let status = ask(&place)?;
+            if args.json {
+                json(&mut out, &status)?;
+            } else {
+                page(&mut out, &status, &TimeZone::system())?;
+            }
+            Ok(exit(&status))
+        }
+        None => all(&mut out, args.json),
+    }
+}
+
+/// A line for each mounted directory; one that does not answer hides none of the others.
+fn all(out: &mut impl Write, as_json: bool) -> Result<Exit, Error> {
+    let places = locating::mounted().map_err(|error| Error::Locate { error, meant: None })?;
+    if places.is_empty() && !as_json {
+        writeln!(out, "no directory is mounted")?;
+    }
+    let mut worst = Exit::Done;
+    for place in places {
+        match ask(&place) {
+            Ok(status) => {
+                if as_json {
+                    json(out, &status)?;
+                } else {
+                    writeln!(out, "{}", line(&status, &TimeZone::system()))?;
+                }
+                if exit(&status) != Exit::Done {
+                    worst = Exit::Differs;
+                }
+            }
+            // Another user's: nothing that this one should see to.
+            Err(
+                Error::Closed(_)
+                | Error::Daemon {
+                    error: ClientError::Refused(_),
+                    ..
+                },
+            ) => {
+                if !as_json {
+                    writeln!(out, "{}: mounted by another user", place.dir.display())?;
+                }
+            }
+            Err(error) => {
+                // Standard error may be gone; the exit code says it too.
+                let _ = writeln!(io::stderr(), "rewindfs: {error}");
+                worst = Exit::Differs;
+            }
+        }
+    }
+    Ok(worst)
+}
+
+fn exit(status: &Status) -> Exit {
+    if status.problems.is_empty() {
+        Exit::Done
+    } else {
+        Exit::Differs
+    }
+}
+
+/// Of a mount whose daemon has died, the store is asked: it holds what there is to say.
+fn ask(place: &Place) -> Result<Status, Error> {
+    let wait = Meter::new("status");
+    let (answer, dead) = match reach::ask(place, Request::Status, &wait) {
+        Err(Error::Daemon {
+            error: ClientError::NoDaemon,
+            ..
+        }) => {
+            let unmounted = Place {
+                mount: None,
+                ..place.clone()
+            };
+            (reach::ask(&unmounted, Request::Status, &wait)?, true)
+        }
+        answer => (answer?, false),
+    };
+    let Answer::Status(mut status) = answer else {
+        return Err(reach::strange(place));
+    };
+    if dead {
+        let remedy = format!(
+            "its daemon has died; take the dead mount off: rewindfs umount {}",
+            quote(&place.dir)
+        );
+        status.dead = true;
+        status.problems.insert(0, remedy);
+    }
+    Ok(*status)
+}
+
+fn json(out: &mut impl Write, status: &Status) -> io::Result<()> {
+    serde_json::to_writer(&mut *out, status)?;
+    writeln!(out)
+}
+
+fn local(when: When, zone: &TimeZone) -> String {
+    when.0.local(zone)
+}
+
+/// `/p  mounted since ..., last recorded ..., 3 files not recorded`.
+fn line(status: &Status, zone: &TimeZone) -> String {
+    let mut parts = Vec::new();
+    match &status.mounted {
+        Some(mounted) => parts.push(format!("mounted since {}", local(mounted.since, zone))),
+        None if status.dead => {}
+        None => parts.push("not mounted".to_owned()),
+    }
+    match status.last_recorded {
+        Some(last) => parts.push(format!("last recorded {}", local(last, zone))),
+        None => parts.push("nothing recorded yet".to_owned()),
+    }
+    if let Some(waiting) = status
+        .not_recorded
+        .as_ref()
+        .filter(|not| **not != NotRecorded::default())
+    {
+        parts.push(format!("not recorded: {}", not_recorded(waiting)));
+    }
+    parts.extend(status.problems.iter().cloned());
+    format!("{}: {}", status.dir, parts.join(", "))
+}
+
+fn page(out: &mut impl Write, status: &Status, zone: &TimeZone) -> io::Result<()> {
+    let mut row = |title: &str, text: &str| writeln!(out, "{title:<14}{text}");
+    row("directory", &status.dir)?;
+    row("mounted", &mounted(status, zone))?;
+    let last = status.last_recorded.map(|last| local(last, zone));
+    row("last recorded", last.as_deref().unwrap_or("nothing yet"))?;
+    let not_recorded = match &status.not_recorded {
+        Some(waiting) => not_recorded(waiting),
+        None => "what was changed since is found by the next mount".to_owned(),
+    };
+    row("not recorded", &not_recorded)?;
+    for (i, text) in left_out(&status.left_out, zone).iter().enumerate() {
+        row(if i == 0 { "left out" } else { "" }, text)?;
+    }
+    row("history", &history(status, zone))?;
+    row("store", &store(status))?;
+    let copies = if status.copies.is_empty() {
+        "none: protects against people and programs, not against the loss of this disk".to_owned()
+    } else {
+        status.copies.join(", ")
+    };
+    row("copies", &copies)?;
+    for (i, problem) in status.problems.iter().enumerate() {
+        row(if i == 0 { "needs you" } else { "" }, problem)?;
+    }
+    Ok(())
+}
+
+fn mounted(status: &Status, zone: &TimeZone) -> String {
+    let Some(mounted) = &status.mounted else {
+        return if status.dead {
+            "its daemon has died".to_owned()
+        } else {
+            format!("no; to mount it: rewindfs mount {}", quote(&status.dir))
+        };
+    };
+    let mut text = format!("since {} (pid {})", local(mounted.since, zone), mounted.pid);
+    if mounted.mountpoint != status.dir {
+        text += &format!(" on {}", mounted.mountpoint);
+    }
+    for (is, word) in [
+        (mounted.read_only, "read-only"),
+        (mounted.writeback, "writeback"),
+        (!mounted.recording, "without history"),
+    ] {
+        if is {
+            text += &format!(", {word}");
+        }
+    }
+    text
+}
+
+fn not_recorded(waiting: &NotRecorded) -> String {
+    let mut text = if waiting.files == 0 {
+        "nothing".to_owned()
+    } else {
+        format!("{}, {}", count(waiting.files, "file"), size(waiting.bytes))
+    };
+    if let Some(scan) = waiting.scan {
+        let what = if scan.first {
+            "first import"
+        } else {
+            "looking for changes"
+        };
+        let files = count(scan.files, "file");
+        text += &format!("; {what}: {files}, {} so far", size(scan.bytes));
+    }
+    text
+}
+
+fn left_out(left_out: &LeftOut, zone: &TimeZone) -> Vec<String> {
+    let mut lines = Vec::new();
+    for file in &left_out.unreadable {
+        lines.push(format!("{}: {}", file.path, file.reason));
+    }
+    if left_out.files_left_out > 0 {
+        let files = count(left_out.files_left_out, "file");
+        lines.push(format!("the content of {files} in the newest state"));
+    }
+    for dir in &left_out.shadowed {
+        lines.push(format!(
+            "the view in {dir}, which has an entry of that name itself"
+        ));
+    }
+    let earlier = left_out.unrecorded.len().saturating_sub(STRETCHES_MAX);
+    if earlier > 0 {
+        lines.push(format!(
+            "changes at {}, see --json",
+            count(earlier as u64, "earlier time")
+        ));
+    }
+    for stretch in &left_out.unrecorded[earlier..] {
+        let from = local(stretch.from, zone);
+        let to = stretch
+            .to
+            .map_or_else(|| "now".to_owned(), |to| local(to, zone));
+        lines.push(format!("changes from {from} to {to}: {}", stretch.reason));
+    }
+    if lines.is_empty() {
+        lines.push("nothing".to_owned());
+    }
+    lines
+}
+
+fn history(status: &Status, zone: &TimeZone) -> String {
+    let history = &status.history;
+    let Some(since) = history.since else {
+        return "nothing yet".to_owned();
+    };
+    format!(
+        "{} ({} held), {} since {}",
+        count(history.snapshots, "snapshot"),
+        history.held,
+        count(history.checkpoints, "checkpoint"),
+        local(since, zone)
+    )
+}
+
+fn store(status: &Status) -> String {
+    let store = &status.store;
+    let mut text = format!("{}, {}", store.path, size(store.bytes));
+    if store.recorded_bytes > 0 {
+        text += &format!(" for {} that were recorded", size(store.recorded_bytes));
+    }
+    if store.stored_bytes > 0 {
+        text += &format!(
+            " ({} new, compressed {})",
+            size(store.new_bytes),
+            ratio(store.new_bytes, store.stored_bytes)
+        );
+    }
+    text += &format!(
+        "; {} free of {}",
+        size(store.free_bytes),
+        size(store.file_system_bytes)
+    );
+    text
+}
+
+/// `2.5:1`, cut off.
+fn ratio(plain: u64, stored: u64) -> String {
+    let tenths = u128::from(plain) * 10 / u128::from(stored.max(1));
+    format!("{}.{}:1", tenths / 10, tenths % 10)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::control::report::{History, Mounted, Scan, Store, Unreadable, Unrecorded};
+    use crate::time::Timestamp;
+
+    const NOON: When = When(Timestamp(1_795_169_703_123_456_789));
+
+    fn status() -> Status {
+        Status {
+            dir: "/p".into(),
+            mounted: Some(Mounted {
+                mountpoint: "/p".into(),
+                since: NOON,
+                pid: 7,
+                version: "0.1.0".into(),
+                read_only: false,
+                writeback: true,
+                recording: true,
+            }),
+            dead: false,
+            last_recorded: Some(NOON),
+            not_recorded: Some(NotRecorded {
+                files: 3,
+                bytes: 1 << 20,
+                scan: Some(Scan {
+                    first: true,
+                    files: 10,
+                    bytes: 2048,
+                }),
+            }),
+            left_out: LeftOut {
+                unreadable: vec![Unreadable {
+                    path: "a".into(),
+                    reason: "permission denied".into(),
+                }],
+                files_left_out: 1,
+                shadowed: vec!["sub".into()],
+                unrecorded: vec![Unrecorded {
+                    from: NOON,
+                    to: None,
+                    reason: "the disk was full".into(),
+                }],
+            },
+            history: History {
+                snapshots: 2,
+                held: 1,
+                checkpoints: 30,
+                since: Some(NOON),
+            },
+            store: Store {
+                path: "/.p.rewind".into(),
+                bytes: 3 << 20,
+                recorded_bytes: 8 << 20,
+                new_bytes: 6 << 20,
+                stored_bytes: 2 << 20,
+                free_bytes: 4 << 30,
+                file_system_bytes: 8 << 30,
+            },
+            copies: vec![],
+            problems: vec!["1 file can't be read".into()],
+        }
+    }
+
+    #[test]
+    fn the_page_speaks_in_the_words_of_the_user() {
+        let mut out = Vec::new();
+        page(&mut out, &status(), &TimeZone::UTC).unwrap();
+        let text = String::from_utf8(out).unwrap();
+        assert_eq!(
+            text,
+            "directory     /p\n\
+             mounted       since 2026-11-20 10:15:03 +00:00 (pid 7), writeback\n\
+             last recorded 2026-11-20 10:15:03 +00:00\n\
+             not recorded  3 files, 1.0 MiB; first import: 10 files, 2.0 KiB so far\n\
+             left out      a: permission denied\n              \
+             the content of 1 file in the newest state\n              \
+             the view in sub, which has an entry of that name itself\n              \
+             changes from 2026-11-20 10:15:03 +00:00 to now: the disk was full\n\
+             history       2 snapshots (1 held), 30 checkpoints since 2026-11-20 10:15:03 +00:00\n\
+             store         /.p.rewind, 3.0 MiB for 8.0 MiB that were recorded (6.0 MiB new, \
+             compressed 3.0:1); 4.0 GiB free of 8.0 GiB\n\
+             copies        none: protects against people and programs, not against the loss of \
+             this disk\n\
+             needs you     1 file can't be read\n"
+        );
+        for ours_alone in ["epoch", "cut", "pending", "stash", "gap"] {
+            assert!(!text.contains(ours_alone), "{ours_alone}");
+        }
+    }
+
+    #[test]
+    fn json_has_the_documented_fields() {
+        let mut out = Vec::new();
+        json(&mut out, &status()).unwrap();
+        assert_eq!(
+            String::from_utf8(out).unwrap(),
+            "{\"dir\":\"/p\",\"mounted\":{\"mountpoint\":\"/p\",\
+             \"since\":\"2026-11-20T10:15:03.123456789Z\",\"pid\":7,\"version\":\"0.1.0\",\
+             \"read_only\":false,\"writeback\":true,\"recording\":true},\"dead\":false,\
+             \"last_recorded\":\"2026-11-20T10:15:03.123456789Z\",\
+             \"not_recorded\":{\"files\":3,\"bytes\":1048576,\
+             \"scan\":{\"first\":true,\"files\":10,\"bytes\":2048}},\
+             \"left_out\":{\"unreadable\":[{\"path\":\"a\",\"reason\":\"permission denied\"}],\
+             \"files_left_out\":1,\"shadowed\":[\"sub\"],\
+             \"unrecorded\":[{\"from\":\"2026-11-20T10:15:03.123456789Z\",\"to\":null,\
+             \"reason\":\"the disk was full\"}]},\
+             \"history\":{\"snapshots\":2,\"held\":1,\"checkpoints\":30,\
+             \"since\":\"2026-11-20T10:15:03.123456789Z\"},\
+             \"store\":{\"path\":\"/.p.rewind\",\"bytes\":3145728,\"recorded_bytes\":8388608,\
+             \"new_bytes\":6291456,\"stored_bytes\":2097152,\"free_bytes\":4294967296,\
+             \"file_system_bytes\":8589934592},\"copies\":[],\
+             \"problems\":[\"1 file can't be read\"]}\n"
+        );
+    }
+
+    #[test]
+    fn a_line_says_what_matters_of_each_mounted_directory() {
+        assert_eq!(
+            line(&status(), &TimeZone::UTC),
+            "/p: mounted since 2026-11-20 10:15:03 +00:00, last recorded 2026-11-20 10:15:03 \
+             +00:00, not recorded: 3 files, 1.0 MiB; first import: 10 files, 2.0 KiB so far, \
+             1 file can't be read"
+        );
+    }
+}

@@ -1,0 +1,129 @@
+//! The meeting of the two halves: the file system that is put together for a mount, and the
+//! mount as the handlers of requests see it.
+
+use super::super::error::Error;
+use super::super::option::{Access, MountOptions, Snapdir};
+use super::insiders::insiders;
+use super::job::Job;
+use crate::capture::{self, Recorder};
+use crate::control::report;
+use crate::control::request::{Hello, User};
+use crate::control::service;
+use crate::control::when::When;
+use crate::fs::Fs;
+use crate::fs::live::Live;
+use crate::fs::snapdir::{SnapDir, SnapDirOptions};
+use crate::fuse::{self, Session};
+use crate::history::History;
+use crate::limits;
+use crate::store::Store;
+use crate::time::Timestamp;
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// The live tree, and the past in it unless that is not wanted.
+pub fn file_system(
+    recorder: &Arc<Recorder>,
+    store: &Arc<Store>,
+    options: &MountOptions,
+    owner: u32,
+) -> Arc<Fs> {
+    let live = Live::new(Arc::clone(recorder));
+    let snapdir = (options.snapdir != Snapdir::Disabled).then(|| {
+        SnapDir::new(
+            History::new(Arc::clone(store)),
+            Arc::clone(recorder),
+            Arc::clone(&live),
+            SnapDirOptions {
+                visible: options.snapdir == Snapdir::Visible,
+                name: options.snapdir_name.clone().into_bytes(),
+                owner_uid: owner,
+                snapshot_wait: limits::SNAPSHOT_WAIT,
+            },
+        )
+    });
+    Fs::new(live, snapdir)
+}
+
+/// A mount that stands.
+pub struct Mounting {
+    session: Session,
+    shown: report::Mounted,
+    mountpoint: PathBuf,
+}
+
+impl Mounting {
+    /// Mounts and begins to serve.
+    ///
+    /// # Errors
+    /// When the kernel, or fusermount3, refuses.
+    pub fn begin(job: &Job, fs: Arc<Fs>, recorder: &Recorder) -> Result<Mounting, Error> {
+        let options = fuse_options(&job.options);
+        // The store stands in the table of mounts as what was mounted: so any command finds it
+        // from a path in the mount alone.
+        let mounted = fuse::mount(&job.store, &job.mountpoint, &options)?;
+        let session = fuse::serve(fs, mounted, &options)?;
+        recorder.set_flusher(Arc::new(Flusher(session.flusher())));
+        Ok(Mounting {
+            session,
+            shown: report::Mounted {
+                mountpoint: job.mountpoint.to_string_lossy().into_owned(),
+                since: When(Timestamp::now()),
+                pid: std::process::id(),
+                version: Hello::own().rewindfs,
+                read_only: job.options.read_only,
+                writeback: job.options.writeback,
+                recording: !job.options.no_history,
+            },
+            mountpoint: job.mountpoint.clone(),
+        })
+    }
+
+    /// Returns when the mount has gone, whoever took it off.
+    pub fn wait(&self) {
+        self.session.wait();
+    }
+}
+
+impl service::Mounting for Mounting {
+    fn describe(&self) -> report::Mounted {
+        self.shown.clone()
+    }
+
+    fn users(&self) -> Vec<User> {
+        insiders(&self.mountpoint)
+    }
+
+    fn unmount(&self) -> io::Result<()> {
+        self.session.unmount()
+    }
+
+    fn force(&self) -> io::Result<()> {
+        self.session.force()
+    }
+}
+
+/// Flushes mapped files for the recorder, which knows nothing of FUSE.
+struct Flusher(Arc<dyn fuse::Flush>);
+
+impl capture::Flush for Flusher {
+    fn flush(&self, at_most: Duration) -> bool {
+        self.0.flush(at_most).is_nothing()
+    }
+}
+
+fn fuse_options(options: &MountOptions) -> fuse::Options {
+    fuse::Options {
+        writeback: options.writeback,
+        read_only: options.read_only,
+        access: match options.access {
+            Access::Usual if rustix::process::geteuid().is_root() => fuse::Access::Everyone,
+            Access::Usual => fuse::Access::Owner,
+            Access::Root => fuse::Access::OwnerAndRoot,
+            Access::All => fuse::Access::Everyone,
+        },
+        ..fuse::Options::default()
+    }
+}

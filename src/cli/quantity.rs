@@ -1,0 +1,130 @@
+//! Durations and sizes as people write and read them: `500ms`, `1s`, `2m`, `1h`; `5G`, `4.9 MiB`.
+
+use std::time::Duration;
+
+/// Why a quantity could not be read.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BadQuantity {
+    #[error("'{0}' is not a duration; write for example 500ms, 1s, 2m or 1h")]
+    Duration(String),
+    #[error("'{0}' is not a size; write for example 500M, 5G or 1048576")]
+    Size(String),
+}
+
+/// Reads a duration: a whole number and ms, s, m or h.
+///
+/// # Errors
+/// When it is something else, or too large to count with.
+pub fn parse_duration(text: &str) -> Result<Duration, BadQuantity> {
+    let (number, unit) = split(text);
+    let milliseconds = match unit {
+        "ms" => Some(1),
+        "s" => Some(1000),
+        "m" => Some(60_000),
+        "h" => Some(3_600_000),
+        _ => None,
+    };
+    let number: Option<u64> = number.parse().ok();
+    number
+        .zip(milliseconds)
+        .and_then(|(number, each)| number.checked_mul(each))
+        .map(Duration::from_millis)
+        .ok_or_else(|| BadQuantity::Duration(text.to_owned()))
+}
+
+/// Reads a size in bytes: a whole number and nothing, K, M, G or T (of 1024), `iB` may follow.
+///
+/// # Errors
+/// When it is something else, or too large to count with.
+pub fn parse_size(text: &str) -> Result<u64, BadQuantity> {
+    let (number, unit) = split(text);
+    let shift = match unit.strip_suffix("iB").unwrap_or(unit) {
+        "" | "B" => Some(0),
+        "K" => Some(10),
+        "M" => Some(20),
+        "G" => Some(30),
+        "T" => Some(40),
+        _ => None,
+    };
+    let number: Option<u64> = number.parse().ok();
+    number
+        .zip(shift)
+        .and_then(|(number, shift): (u64, u32)| number.checked_mul(1 << shift))
+        .ok_or_else(|| BadQuantity::Size(text.to_owned()))
+}
+
+fn split(text: &str) -> (&str, &str) {
+    let end = text
+        .find(|c: char| !c.is_ascii_digit())
+        .unwrap_or(text.len());
+    text.split_at(end)
+}
+
+/// `123 B`, `4.9 MiB`.
+pub fn size(bytes: u64) -> String {
+    const UNITS: [&str; 6] = ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
+    if bytes < 1024 {
+        return format!("{bytes} B");
+    }
+    let mut power = 1;
+    while power < UNITS.len() && bytes >> (10 * (power + 1)) > 0 {
+        power += 1;
+    }
+    // One digit, cut off: "1024.0 KiB" must not appear.
+    let tenths = (u128::from(bytes) * 10) >> (10 * power);
+    format!("{}.{} {}", tenths / 10, tenths % 10, UNITS[power - 1])
+}
+
+/// `1 file`, `2 files`.
+pub fn count(number: u64, one: &str) -> String {
+    let end = if number == 1 { "" } else { "s" };
+    format!("{number} {one}{end}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_are_read_and_nonsense_is_named() {
+        assert_eq!(parse_duration("500ms"), Ok(Duration::from_millis(500)));
+        assert_eq!(parse_duration("1s"), Ok(Duration::from_secs(1)));
+        assert_eq!(parse_duration("2m"), Ok(Duration::from_secs(120)));
+        assert_eq!(parse_duration("1h"), Ok(Duration::from_secs(3600)));
+        for bad in [
+            "",
+            "1",
+            "s",
+            "1.5s",
+            "-1s",
+            "1d",
+            "99999999999999999999s",
+            "18446744073709551615h",
+        ] {
+            assert_eq!(parse_duration(bad), Err(BadQuantity::Duration(bad.into())));
+        }
+    }
+
+    #[test]
+    fn sizes_are_read_in_powers_of_1024() {
+        assert_eq!(parse_size("0"), Ok(0));
+        assert_eq!(parse_size("5G"), Ok(5 << 30));
+        assert_eq!(parse_size("5GiB"), Ok(5 << 30));
+        assert_eq!(parse_size("7K"), Ok(7168));
+        for bad in ["", "G", "5X", "1.5G", "99999999T"] {
+            assert!(parse_size(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn sizes_are_shown_with_one_digit() {
+        assert_eq!(size(0), "0 B");
+        assert_eq!(size(1023), "1023 B");
+        assert_eq!(size(1024), "1.0 KiB");
+        assert_eq!(size((1 << 20) - 1), "1023.9 KiB");
+        assert_eq!(size(5 << 30), "5.0 GiB");
+        assert_eq!(size(u64::MAX), "15.9 EiB");
+        assert_eq!(count(1, "file"), "1 file");
+        assert_eq!(count(0, "file"), "0 files");
+    }
+}

@@ -1,0 +1,169 @@
+//! From a request to its answer, by the one path: over the socket when a daemon has the store,
+//! otherwise in this process by the same handlers.
+
+use super::error::{Error, answered};
+use super::exit::Exit;
+use crate::capture::{Options, Recorder};
+use crate::control::client::{Client, ClientError, Wait};
+use crate::control::error::Error as Refusal;
+use crate::control::folder::{Folder, FolderError};
+use crate::control::locate::Place;
+use crate::control::open::{self, OpenError};
+use crate::control::request::{Answer, Progress, Request};
+use crate::control::service::{Service, Watch};
+use crate::limits;
+use crate::store::StoreOptions;
+use parking_lot::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, mpsc};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// How often a person's interruption is looked for.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+/// How long an interrupted command may take to take back what it was making.
+const INTERRUPT_WAIT: Duration = Duration::from_secs(5);
+
+/// A history that can be asked.
+pub enum Reach {
+    Daemon(Client),
+    /// The store is open in this process.
+    Here(Box<Service>),
+}
+
+impl Reach {
+    /// Opens the way for requests like `request`; the daemon takes one only.
+    ///
+    /// # Errors
+    /// When the daemon of a mount does not answer, or the store can't be opened.
+    pub fn open(place: &Place, request: &Request) -> Result<Reach, Error> {
+        let folder = Folder::open(&place.store).map_err(|error| match error {
+            FolderError::Missing(store) if place.mount.is_some() => Error::StoreGone {
+                dir: place.dir.clone(),
+                store,
+            },
+            error => OpenError::from(error).into(),
+        })?;
+        match Client::connect(&folder) {
+            Ok(client) => Ok(Reach::Daemon(client)),
+            // Not mounted: nobody else has the store, or its lock says so.
+            Err(ClientError::NoDaemon) if place.mount.is_none() => {
+                Ok(Reach::Here(Box::new(open_here(place, &folder, request)?)))
+            }
+            // Not mounted, and not ours: that it can't be opened says more.
+            Err(ClientError::Refused(_)) if place.mount.is_none() => {
+                Ok(Reach::Here(Box::new(open_here(place, &folder, request)?)))
+            }
+            Err(error) => Err(answered(error, &place.dir)),
+        }
+    }
+
+    /// Asks and waits.
+    ///
+    /// # Errors
+    /// What was answered.
+    pub fn ask(&self, place: &Place, request: Request, wait: &dyn Wait) -> Result<Answer, Error> {
+        match self {
+            Reach::Daemon(client) => client
+                .ask(&request, wait)
+                .map_err(|error| answered(error, &place.dir)),
+            Reach::Here(service) => {
+                ask_here(service, request, wait).map_err(|refusal| Error::Refused {
+                    refusal,
+                    dir: place.dir.clone(),
+                })
+            }
+        }
+    }
+}
+
+/// One request, from the place to the answer.
+///
+/// # Errors
+/// Why there is none.
+pub fn ask(place: &Place, request: Request, wait: &dyn Wait) -> Result<Answer, Error> {
+    Reach::open(place, &request)?.ask(place, request, wait)
+}
+
+fn open_here(place: &Place, folder: &Folder, request: &Request) -> Result<Service, Error> {
+    let store = open::open(folder, StoreOptions::default())?;
+    let recorder = if request.records() {
+        let backing = open::directory(&place.dir)?;
+        open::check_directory(&store, &place.store, &backing, &place.dir, false)?;
+        let options = Options {
+            settle: limits::SETTLE,
+            interval: limits::INTERVAL,
+            min_free: None,
+            off: false,
+        };
+        let started = Recorder::start(Arc::new(backing), Arc::clone(&store), options);
+        Some(started.map_err(|error| Error::Refused {
+            refusal: error.into(),
+            dir: place.dir.clone(),
+        })?)
+    } else {
+        None
+    };
+    Ok(Service {
+        dir: place.dir.clone(),
+        store_path: place.store.clone(),
+        store,
+        recorder,
+        mount: None,
+        unmounting: Mutex::new(()),
+    })
+}
+
+/// Carries the request out on another thread, so that an interruption is noticed whatever that
+/// one waits for. Dying in the middle is safe: the store is consistent at every moment.
+fn ask_here(service: &Service, request: Request, wait: &dyn Wait) -> Result<Answer, Refusal> {
+    let cancelled = AtomicBool::new(false);
+    let (tell, told) = mpsc::channel::<Progress>();
+    let tell = Mutex::new(tell);
+    thread::scope(|scope| {
+        let progress = move |progress| {
+            // Nobody listens any more only when the answer is there.
+            let _ = tell.lock().send(progress);
+        };
+        let cancelled = &cancelled;
+        let worker = scope.spawn(move || {
+            let is_cancelled = || cancelled.load(Ordering::Relaxed);
+            let watch = Watch {
+                progress: &progress,
+                cancelled: &is_cancelled,
+            };
+            let uid = rustix::process::geteuid().as_raw();
+            let answer = service.handle(request, uid, &watch);
+            // Notes that all is recorded: the next mount need not look at everything.
+            service.finish(&watch);
+            answer
+        });
+        let mut since = None;
+        while !worker.is_finished() {
+            if let Ok(progress) = told.recv_timeout(LOOK_EVERY) {
+                wait.progress(&progress);
+            }
+            if wait.interrupted() {
+                cancelled.store(true, Ordering::Relaxed);
+                let since = *since.get_or_insert_with(Instant::now);
+                if since.elapsed() > INTERRUPT_WAIT {
+                    std::process::exit(i32::from(Exit::Interrupted.code()));
+                }
+            }
+        }
+        match worker.join() {
+            Ok(answer) => answer,
+            Err(panic) => std::panic::resume_unwind(panic),
+        }
+    })
+}
+
+/// For an answer that does not belong to the request: only a daemon that is not ours gives one.
+pub fn strange(place: &Place) -> Error {
+    Error::Refused {
+        refusal: Refusal::Malformed {
+            reason: "the answer is one to another request".into(),
+        },
+        dir: place.dir.clone(),
+    }
+}

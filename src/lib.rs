@@ -1,0 +1,20 @@
+//! rewindfs: a FUSE file system that keeps every past state of a working directory.
+//!
+//! The layers, each of which knows only those below it (docs/architecture.md has the map):
+//! cli, fuse, control, fs, history, capture, inodes, store, format, backing, and the plain
+//! vocabulary of id, name, limits and time.
+
+pub mod backing;
+pub mod capture;
+pub mod cli;
+pub mod control;
+pub mod format;
+pub mod fs;
+pub mod fuse;
+pub mod history;
+pub mod id;
+pub mod inodes;
+pub mod limits;
+pub mod name;
+pub mod store;
+pub mod time;
