@@ -1,0 +1,17 @@
+//! The suite: the real program on real mounts, one module for each family. One binary, so that
+//! RocksDB is linked once. `tests/run.sh` runs it; a single test: `cargo test --release --test
+//! suite -- NAME`.
+
+mod attributes;
+mod cli;
+mod crash;
+mod data;
+mod examples;
+mod harness;
+mod instant;
+mod model;
+mod names;
+mod preserve;
+mod snapdir;
+mod unprivileged;
+mod users;

@@ -1,0 +1,7 @@
+//! `.snapshots` as its users meet it.
+
+mod content;
+mod listing;
+mod making;
+mod privacy;
+mod times;
