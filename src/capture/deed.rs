@@ -188,6 +188,9 @@ impl Recorder {
                 What::ATTRIBUTES
             };
             let mut track = touch.inode.track.lock();
+            if touch.dies && track.identity == Identity::Unknown {
+                track.birth = Some(self.birth_of(touch.inode));
+            }
             self.touch(&held, touch.inode, &mut track, what, &actor);
             // What a file holds under its new name is to be found there too: an editor that saves
             // by rename, and later overwrites, leaves each version under the name of the file.

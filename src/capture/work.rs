@@ -388,12 +388,16 @@ impl Recorder {
         if inode.ino == FileId::ROOT.0 {
             return Ok(FileId::ROOT);
         }
-        let identity = inode.track.lock().identity;
+        let (identity, birth) = {
+            let track = inode.track.lock();
+            (track.identity, track.birth)
+        };
+        let birth = || birth.unwrap_or_else(|| self.birth_of(inode));
         let id = match identity {
             Identity::Known(id) => return Ok(id),
             Identity::New => self.store.new_file_id()?,
             Identity::Unknown => match self.store.live(inode.ino)? {
-                Some(live) if live.birth == self.birth_of(inode) => live.id,
+                Some(live) if live.birth == birth() => live.id,
                 _ => self.store.new_file_id()?,
             },
         };

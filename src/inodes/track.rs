@@ -126,6 +126,9 @@ pub enum Identity {
 #[derive(Debug, Default)]
 pub struct Track {
     pub identity: Identity,
+    /// Its birth, kept when its last name goes: with the number it tells which file of the store
+    /// it was, also when it can't be looked at any more.
+    pub birth: Option<Option<FileTime>>,
     /// When and in which epoch its content changed last.
     pub changed: Option<(Instant, Epoch)>,
     /// The same of its names: content is to be found under the name that it had.

@@ -261,6 +261,53 @@ fn device_from_kernel(device: u32) -> u64 {
 mod tests {
     use super::*;
 
+    /// A directory with its history in memory, as it is after a mount.
+    fn mounted(dir: &std::path::Path, store: &Arc<crate::store::Store>) -> Arc<Live> {
+        let backing = crate::backing::Backing::open(dir).expect("a directory");
+        let options = crate::capture::Options::default();
+        let recorder = Recorder::start(Arc::new(backing), store.clone(), options);
+        let recorder = recorder.expect("a recorder");
+        recorder.sync(None).expect("the scan ends");
+        Live::new(recorder)
+    }
+
+    #[test]
+    fn a_file_that_is_removed_and_forgotten_at_once_is_recorded_as_gone() {
+        use crate::format::record::{Dirent, InodeVersion};
+        use crate::id::Epoch;
+        let dir = tempfile::tempdir().expect("a folder");
+        let store = crate::store::Store::in_memory().expect("a store");
+        std::fs::write(dir.path().join("old"), "old").expect("a file");
+        let before = mounted(dir.path(), &store);
+        before.recorder().finish(&|_| {}).expect("all is recorded");
+
+        let live = mounted(dir.path(), &store);
+        let cx = Context {
+            uid: 0,
+            gid: 0,
+            pid: 0,
+            may_wait: true,
+        };
+        let found = store
+            .view()
+            .dirent_at(FileId::ROOT, b"old", Epoch::MAX)
+            .expect("a store");
+        let Some((_, Dirent::Present { id, .. })) = found else {
+            panic!("it was recorded")
+        };
+        let entry = live.lookup(1, b"old").expect("it is there");
+        let ino = entry.attributes.expect("attributes").ino;
+        live.unlink(&cx, 1, b"old").expect("it can be removed");
+        live.forget(ino, 1);
+        live.recorder().sync(None).expect("it is recorded");
+        let version = store.view().inode_at(id, Epoch::MAX).expect("a store");
+        assert!(
+            matches!(version, Some((_, InodeVersion::Gone))),
+            "{version:?}"
+        );
+        live.recorder().finish(&|_| {}).expect("all is recorded");
+    }
+
     #[test]
     fn device_numbers_survive_the_way_through_the_kernel() {
         for (major, minor) in [(0, 0), (1, 3), (8, 255), (259, 256), (4095, 0xf_ffff)] {
