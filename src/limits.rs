@@ -91,3 +91,7 @@ pub const PRUNE_LINES: usize = 5_000;
 pub const STORE_WAIT: Duration = Duration::from_secs(3);
 /// Between two tries.
 pub const STORE_POLL: Duration = Duration::from_millis(50);
+/// How often `umount` looks again whether somebody who used the directory has gone.
+pub const BUSY_TRIES: u32 = 4;
+/// Between two looks.
+pub const BUSY_POLL: Duration = Duration::from_millis(50);

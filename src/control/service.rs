@@ -12,6 +12,7 @@ use super::status;
 use super::when::When;
 use crate::capture::{self, NewSnapshot, Recorder};
 use crate::format::record::SnapshotMode;
+use crate::limits;
 use crate::store::Store;
 use parking_lot::Mutex;
 use std::io;
@@ -153,7 +154,15 @@ impl Service {
         let mount = self.mount.as_ref().ok_or(Error::NotMounted)?;
         let _alone = self.unmounting.lock();
         if !force {
-            let users = mount.users();
+            // A program that is just being started holds what its parent has open for a moment.
+            let mut users = mount.users();
+            for _ in 0..limits::BUSY_TRIES {
+                if users.is_empty() {
+                    break;
+                }
+                std::thread::sleep(limits::BUSY_POLL);
+                users = mount.users();
+            }
             if !users.is_empty() {
                 return Err(Error::Busy { users });
             }
