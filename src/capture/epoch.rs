@@ -31,7 +31,8 @@ pub struct NameNote {
 pub struct Notes {
     /// Files with a version of this epoch, in the order of their first change.
     pub inodes: Vec<Arc<Inode>>,
-    /// By number of the directory and name.
+    /// By serial number of the directory and name: two directories of one epoch may have had the
+    /// same `ino`.
     pub names: HashMap<(u64, Vec<u8>), NameNote>,
 }
 
@@ -85,7 +86,7 @@ impl EpochBody {
         let mut notes = self.notes.lock();
         let note = notes
             .names
-            .entry((directory.ino, name.to_vec()))
+            .entry((directory.serial, name.to_vec()))
             .or_insert_with(|| {
                 self.noted.fetch_add(1, Ordering::Relaxed);
                 NameNote {
@@ -104,7 +105,7 @@ impl EpochBody {
     /// Says what `name` in `directory` is now.
     pub fn settle_name(&self, directory: &Inode, name: &[u8], child: Option<&Arc<Inode>>) {
         let mut notes = self.notes.lock();
-        if let Some(note) = notes.names.get_mut(&(directory.ino, name.to_vec())) {
+        if let Some(note) = notes.names.get_mut(&(directory.serial, name.to_vec())) {
             note.child = child.cloned();
             note.in_doubt = false;
         }

@@ -13,6 +13,8 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+static SERIAL: AtomicU64 = AtomicU64::new(0);
+
 /// How to get at the file.
 #[derive(Default)]
 struct PathSlot {
@@ -38,6 +40,8 @@ pub struct Place {
 pub struct Inode {
     /// nodeid, st_ino, and key of the family `live`; the root is 1.
     pub ino: u64,
+    /// Never given twice, unlike `ino`, which comes back when a removed file is forgotten.
+    pub serial: u64,
     pub kind: Kind,
     /// st_ino of the backing file.
     pub backing_ino: u64,
@@ -72,6 +76,7 @@ impl Inode {
     pub(super) fn new(ino: u64, kind: Kind, backing_ino: u64) -> Inode {
         Inode {
             ino,
+            serial: SERIAL.fetch_add(1, Ordering::Relaxed),
             kind,
             backing_ino,
             path: Mutex::default(),
