@@ -54,16 +54,14 @@ impl Recorder {
         new: NewSnapshot,
         deadline: Option<Instant>,
     ) -> Result<Snapshot, CaptureError> {
-        if self.store.view().snapshot(&new.name)?.is_some() || !self.reserve_name(&new.name) {
+        if self.store.view().snapshot(&new.name)?.is_some()
+            || !self.counters.reserve_name(&new.name)
+        {
             return Err(CaptureError::Exists(new.name));
         }
         let result = self.snapshot_reserved(&new, deadline);
         self.counters.release_name(&new.name);
         result
-    }
-
-    fn reserve_name(&self, name: &str) -> bool {
-        self.counters.reserve_name(name)
     }
 
     fn snapshot_reserved(
@@ -92,7 +90,7 @@ impl Recorder {
                     .lock()
                     .retain(|waiting| waiting.name != new.name);
                 // It may have been committed in this very moment: then it counts.
-                if !self.remove_late(new)? {
+                if self.store.view().snapshot(&new.name)?.is_none() {
                     return Err(CaptureError::TimedOut);
                 }
             }
@@ -113,11 +111,6 @@ impl Recorder {
         let snapshot = new.record(&self.store, epoch, asked)?;
         self.store.put_snapshot(&new.name, &snapshot)?;
         Ok(snapshot)
-    }
-
-    /// Whether the snapshot was made although nobody waited any more.
-    fn remove_late(&self, new: &NewSnapshot) -> Result<bool, CaptureError> {
-        Ok(self.store.view().snapshot(&new.name)?.is_some())
     }
 
     fn flush_mappings(&self) -> bool {

@@ -162,7 +162,7 @@ impl Recorder {
     /// Captures the versions of a file up to `epoch`, oldest first.
     pub(super) fn capture_up_to(&self, inode: &Arc<Inode>, epoch: Epoch) {
         // Two threads at one file would both find the same version.
-        let _alone = inode_capture_lock(inode);
+        let _alone = inode.capturing.lock();
         loop {
             let next = {
                 let track = inode.track.lock();
@@ -183,7 +183,6 @@ impl Recorder {
     fn capture_version(&self, inode: &Arc<Inode>, epoch: Epoch) -> Result<(), StoreError> {
         let id = self.file_id(inode)?;
         let facts = self.facts(inode, epoch);
-        let mut relied = self.store.reliance();
         let mut captured = Captured {
             inode: inode.clone(),
             id,
@@ -203,11 +202,12 @@ impl Recorder {
             captured.what = captured.what.with(What::GONE);
         } else {
             let look = facts.look.unwrap_or_else(|| unseen(inode));
-            let (found, hashed) = match self.content_of(inode, epoch, &facts, &look, &mut relied) {
-                Ok(found) => found,
-                Err(Failed::Store(error)) => return Err(error),
-                Err(Failed::File(reason)) => (Content::Lost(reason), 0),
-            };
+            let (found, hashed) =
+                match self.content_of(inode, epoch, &facts, &look, &mut captured.relied) {
+                    Ok(found) => found,
+                    Err(Failed::Store(error)) => return Err(error),
+                    Err(Failed::File(reason)) => (Content::Lost(reason), 0),
+                };
             if let Content::Lost(reason) = found {
                 self.note_unreadable(inode, reason);
             }
@@ -226,7 +226,6 @@ impl Recorder {
                 epoch,
             });
         }
-        captured.relied = relied;
         self.mark_captured(inode, epoch, content);
         self.deliver(captured);
         Ok(())
@@ -467,11 +466,6 @@ fn unseen(inode: &Inode) -> Look {
         ctime: none,
     };
     Look { stat, at: none }
-}
-
-/// Keeps two threads from capturing one file at the same time.
-fn inode_capture_lock(inode: &Inode) -> parking_lot::MutexGuard<'_, ()> {
-    inode.capturing.lock()
 }
 
 /// Capture gives way to the people at work.

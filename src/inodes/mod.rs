@@ -357,12 +357,6 @@ impl Inodes {
         drop(open);
     }
 
-    /// Entries in the table, and O_PATH descriptors held.
-    pub fn counts(&self) -> (usize, u64) {
-        let entries = self.shards.iter().map(|shard| shard.lock().len()).sum();
-        (entries, self.paths.load(Ordering::Relaxed))
-    }
-
     /// The path from the root to the entry, as far as it is known.
     pub fn path_of(&self, inode: &Inode) -> Vec<Vec<u8>> {
         let mut names = Vec::new();
