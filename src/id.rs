@@ -1,8 +1,19 @@
 //! The numbers and hashes by which everything in a store is known, each a type of its own so
 //! that one can't be passed for another. No meaning beyond identity lives here.
+//!
+//! What is read from a store is at most `NUMBER_MAX`: whoever counts on from it never overflows,
+//! whatever somebody wrote there.
 
 use serde::{Deserialize, Serialize};
 use std::fmt;
+
+/// The largest number that a store may hold; none that is given out comes near it.
+pub const NUMBER_MAX: u64 = i64::MAX as u64;
+
+/// A number above `NUMBER_MAX`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the number {0} is larger than any that is given out")]
+pub struct TooLarge(pub u64);
 
 macro_rules! number {
     ($(#[$doc:meta])* $name:ident) => {
@@ -10,7 +21,25 @@ macro_rules! number {
         #[derive(
             Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
         )]
+        #[serde(try_from = "u64", into = "u64")]
         pub struct $name(pub u64);
+
+        impl TryFrom<u64> for $name {
+            type Error = TooLarge;
+
+            fn try_from(number: u64) -> Result<$name, TooLarge> {
+                if number > NUMBER_MAX {
+                    return Err(TooLarge(number));
+                }
+                Ok($name(number))
+            }
+        }
+
+        impl From<$name> for u64 {
+            fn from(number: $name) -> u64 {
+                number.0
+            }
+        }
 
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

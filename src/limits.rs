@@ -6,6 +6,8 @@ use std::time::Duration;
 pub const SETTLE: Duration = Duration::from_secs(1);
 /// How often a checkpoint is made while something changes (`-o interval`).
 pub const INTERVAL: Duration = Duration::from_secs(5);
+/// The least by which the times of two epochs, or of two changes of the list of snapshots, differ.
+pub const TIME_STEP: Duration = Duration::from_nanos(1);
 /// A cut that lies in such a silence is marked `quiet`.
 pub const QUIET: Duration = Duration::from_millis(200);
 /// Bytes that one operation may stash; a larger one waits for the capture of its file.

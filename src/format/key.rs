@@ -18,7 +18,8 @@
 //! A name never holds 0x00, so the names of a directory stand in bytewise order, and a name never
 //! runs into the epoch behind it. This file does not know what stands under a key.
 
-use crate::id::{ActorId, ChunkNumber, Epoch, FileId, Hash};
+use crate::id::{ActorId, ChunkNumber, Epoch, FileId, Hash, NUMBER_MAX};
+use crate::name::{check_snapshot_name, is_file_name};
 use std::fmt;
 
 /// A kind of record, and the column family that holds it.
@@ -102,6 +103,11 @@ fn number(family: Family, key: &[u8]) -> Result<u64, BadKey> {
     Ok(u64::from_be_bytes(bytes))
 }
 
+/// One of the numbers of `crate::id`, if it can be one.
+fn id<T: TryFrom<u64>>(family: Family, key: &[u8], number: u64) -> Result<T, BadKey> {
+    T::try_from(number).map_err(|_| bad(family, key))
+}
+
 /// The first key that is greater than every key beginning with `prefix`; empty if there is none
 /// (a prefix of nothing but 0xff).
 pub fn after_prefix(prefix: &[u8]) -> Vec<u8> {
@@ -131,13 +137,13 @@ pub fn inode_prefix(id: FileId) -> [u8; 8] {
 /// # Errors
 /// A key of another length.
 pub fn unpack_inode(key: &[u8]) -> Result<(FileId, Epoch), BadKey> {
-    let (id, epoch) = key
+    let (file, epoch) = key
         .split_first_chunk::<8>()
         .ok_or_else(|| bad(Family::Inodes, key))?;
     let epoch: [u8; 8] = epoch.try_into().map_err(|_| bad(Family::Inodes, key))?;
     Ok((
-        FileId(u64::from_be_bytes(*id)),
-        Epoch(!u64::from_be_bytes(epoch)),
+        id(Family::Inodes, key, u64::from_be_bytes(*file))?,
+        id(Family::Inodes, key, !u64::from_be_bytes(epoch))?,
     ))
 }
 
@@ -163,19 +169,20 @@ pub fn dir_prefix(dir: FileId) -> [u8; 8] {
 }
 
 /// # Errors
-/// A key that is too short, or a name that is empty or holds 0x00.
+/// A key that is too short, or a name that no file can have (so nobody who copies a state
+/// elsewhere is led out of it).
 pub fn unpack_dirent(key: &[u8]) -> Result<(FileId, &[u8], Epoch), BadKey> {
     let malformed = || bad(Family::Dirents, key);
     let (dir, rest) = key.split_first_chunk::<8>().ok_or_else(malformed)?;
     let (rest, epoch) = rest.split_last_chunk::<8>().ok_or_else(malformed)?;
     let (nul, name) = rest.split_last().ok_or_else(malformed)?;
-    if *nul != 0 || name.is_empty() || name.contains(&0) {
+    if *nul != 0 || !is_file_name(name) {
         return Err(malformed());
     }
     Ok((
-        FileId(u64::from_be_bytes(*dir)),
+        id(Family::Dirents, key, u64::from_be_bytes(*dir))?,
         name,
-        Epoch(!u64::from_be_bytes(*epoch)),
+        id(Family::Dirents, key, !u64::from_be_bytes(*epoch))?,
     ))
 }
 
@@ -190,17 +197,17 @@ pub fn change(epoch: Epoch, id: FileId, name: Option<&[u8]>) -> Vec<u8> {
 }
 
 /// # Errors
-/// A key that is too short, or a name that holds 0x00.
+/// A key that is too short, or a name that no file can have.
 pub fn unpack_change(key: &[u8]) -> Result<(Epoch, FileId, Option<&[u8]>), BadKey> {
     let malformed = || bad(Family::Changes, key);
     let (epoch, rest) = key.split_first_chunk::<8>().ok_or_else(malformed)?;
-    let (id, name) = rest.split_first_chunk::<8>().ok_or_else(malformed)?;
-    if name.contains(&0) {
+    let (file, name) = rest.split_first_chunk::<8>().ok_or_else(malformed)?;
+    if !name.is_empty() && !is_file_name(name) {
         return Err(malformed());
     }
     Ok((
-        Epoch(u64::from_be_bytes(*epoch)),
-        FileId(u64::from_be_bytes(*id)),
+        id(Family::Changes, key, u64::from_be_bytes(*epoch))?,
+        id(Family::Changes, key, u64::from_be_bytes(*file))?,
         (!name.is_empty()).then_some(name),
     ))
 }
@@ -213,7 +220,7 @@ pub fn epoch(epoch: Epoch) -> [u8; 8] {
 /// # Errors
 /// A key of another length.
 pub fn unpack_epoch(family: Family, key: &[u8]) -> Result<Epoch, BadKey> {
-    number(family, key).map(Epoch)
+    id(family, key, number(family, key)?)
 }
 
 /// snapshots: name.
@@ -222,9 +229,9 @@ pub fn snapshot(name: &str) -> &[u8] {
 }
 
 /// # Errors
-/// A name that is not UTF-8.
+/// A name that no snapshot can have.
 pub fn unpack_snapshot(key: &[u8]) -> Result<&str, BadKey> {
-    std::str::from_utf8(key).map_err(|_| bad(Family::Snapshots, key))
+    check_snapshot_name(key).map_err(|_| bad(Family::Snapshots, key))
 }
 
 /// index: hash of the plain bytes.
@@ -248,7 +255,7 @@ pub fn chunk(number: ChunkNumber) -> [u8; 8] {
 /// # Errors
 /// A key of another length.
 pub fn unpack_chunk(key: &[u8]) -> Result<ChunkNumber, BadKey> {
-    number(Family::Chunks, key).map(ChunkNumber)
+    id(Family::Chunks, key, number(Family::Chunks, key)?)
 }
 
 /// live: inode number of the backing file system.
@@ -270,7 +277,7 @@ pub fn actor(id: ActorId) -> [u8; 8] {
 /// # Errors
 /// A key of another length.
 pub fn unpack_actor(key: &[u8]) -> Result<ActorId, BadKey> {
-    number(Family::Actors, key).map(ActorId)
+    id(Family::Actors, key, number(Family::Actors, key)?)
 }
 
 /// meta: one of a numbered kind.
@@ -287,17 +294,18 @@ pub fn meta_prefix(name: &str) -> Vec<u8> {
     key
 }
 
-/// The number of one of a numbered kind.
+/// The number of one of a numbered kind, at most `NUMBER_MAX`.
 ///
 /// # Errors
-/// A key that is not `name`, 0x00 and eight bytes.
+/// A key that is not `name`, 0x00 and eight bytes of such a number.
 pub fn unpack_meta(name: &str, key: &[u8]) -> Result<u64, BadKey> {
     let rest = key
         .strip_prefix(name.as_bytes())
         .and_then(|rest| rest.strip_prefix(&[0]))
         .and_then(|rest| <[u8; 8]>::try_from(rest).ok())
-        .ok_or_else(|| bad(Family::Meta, key))?;
-    Ok(u64::from_be_bytes(rest))
+        .map(u64::from_be_bytes)
+        .filter(|number| *number <= NUMBER_MAX);
+    rest.ok_or_else(|| bad(Family::Meta, key))
 }
 
 #[cfg(test)]

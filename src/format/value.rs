@@ -17,6 +17,9 @@ pub const LIST_CONTEXT: &str = "rewindfs chunk list v1";
 const ZSTD_LEVEL: i32 = 1;
 /// Codec byte and length in front of a payload.
 const ENVELOPE_HEAD: usize = 5;
+/// Plain bytes for each byte of a zstd frame, at most: a block of four bytes (three of head, one to
+/// be repeated) stands for at most 128 KiB (RFC 8878, 3.1.1.2).
+const ZSTD_EXPANSION: usize = 32 << 10;
 const CODEC_RAW: u8 = 0;
 const CODEC_ZSTD: u8 = 1;
 
@@ -156,6 +159,10 @@ pub fn unpack_chunk(envelope: &[u8], limit: u32) -> Result<Vec<u8>, BadValue> {
 }
 
 fn decompress(payload: &[u8], length: usize) -> Result<Vec<u8>, BadValue> {
+    // Memory is taken for `length` bytes before the first is read: not for a lie.
+    if length > payload.len().saturating_mul(ZSTD_EXPANSION) {
+        return Err(BadValue::Length);
+    }
     DECOMPRESSOR.with_borrow_mut(|slot| {
         if slot.is_none() {
             *slot = zstd::bulk::Decompressor::new().ok();

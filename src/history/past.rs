@@ -26,10 +26,13 @@ pub struct Draft<'a> {
 
 impl Past {
     pub fn new() -> Past {
-        Past {
-            store: Store::in_memory().expect("memory"),
-            next: Epoch(1),
-        }
+        Past::on(Store::in_memory().expect("memory"))
+    }
+
+    /// On a store that is empty.
+    pub fn on(store: Arc<Store>) -> Past {
+        let next = Epoch(1);
+        Past { store, next }
     }
 
     /// Commits an epoch with what `write` puts into it.

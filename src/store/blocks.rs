@@ -130,8 +130,8 @@ impl Store {
         let mut done = Batch::default();
         while let Some((note, bytes)) = notes.item() {
             let start = key::unpack_meta(meta::BLOCK, note)?;
-            let end: u64 = super::view::decode(Family::Meta, note, bytes)?;
-            self.sweep_block(start, end)?;
+            let end: ChunkNumber = super::view::decode(Family::Meta, note, bytes)?;
+            self.sweep_block(ChunkNumber(start), end)?;
             done.delete(Family::Meta, note);
             notes.step()?;
         }
@@ -141,10 +141,10 @@ impl Store {
         self.write(done, Durability::Synced)
     }
 
-    fn sweep_block(&self, start: u64, end: u64) -> Result<()> {
+    fn sweep_block(&self, start: ChunkNumber, end: ChunkNumber) -> Result<()> {
         let snapshot = self.kv.snapshot()?;
-        let from = key::chunk(ChunkNumber(start));
-        let until = key::chunk(ChunkNumber(end));
+        let from = key::chunk(start);
+        let until = key::chunk(end);
         let mut chunks = snapshot.scan(Family::Chunks, &from, &until)?;
         let mut garbage = Batch::default();
         while let Some((key, envelope)) = chunks.item() {

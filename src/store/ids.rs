@@ -27,18 +27,19 @@ pub(super) struct Ids {
 impl Store {
     /// Reads where the processes before have ended.
     pub(super) fn load_ids(&self) -> Result<()> {
-        let range = |name: &'static [u8], first: u64| -> Result<Range> {
-            let next = self.meta(name)?.unwrap_or(first);
-            Ok(Range {
-                name,
-                next,
-                end: next,
-            })
+        let range = |name: &'static [u8], next: Option<u64>, first: u64| {
+            let next = next.unwrap_or(first);
+            let end = next;
+            Range { name, next, end }
         };
+        let files = self.meta::<FileId>(meta::NEXT_FILE)?.map(u64::from);
+        let actors = self.meta::<ActorId>(meta::NEXT_ACTOR)?.map(u64::from);
+        let snapshots = self.meta::<SnapshotId>(meta::NEXT_SNAPSHOT)?;
+        let snapshots = snapshots.map(u64::from);
         *self.ids.lock() = Ids {
-            files: range(meta::NEXT_FILE, FileId::ROOT.0 + 1)?,
-            actors: range(meta::NEXT_ACTOR, 1)?,
-            snapshots: range(meta::NEXT_SNAPSHOT, 1)?,
+            files: range(meta::NEXT_FILE, files, FileId::ROOT.0 + 1),
+            actors: range(meta::NEXT_ACTOR, actors, 1),
+            snapshots: range(meta::NEXT_SNAPSHOT, snapshots, 1),
         };
         Ok(())
     }

@@ -14,6 +14,7 @@ use super::{Result, Store, StoreError, StoreOptions, meta};
 use crate::format::key::Family;
 use crate::format::record::LiveEntry;
 use crate::format::{key, value};
+use crate::id::ChunkNumber;
 use crate::time::Timestamp;
 use parking_lot::{Mutex, RwLock};
 use std::collections::HashMap;
@@ -134,8 +135,8 @@ impl Store {
     /// Reads what is kept in memory.
     fn load(&self, committer: &mut Committer) -> Result<()> {
         self.sweep_blocks()?;
-        let next = self.meta(meta::NEXT_CHUNK)?.unwrap_or(0);
-        *self.blocks.lock() = Blocks::starting_at(next);
+        let next: Option<ChunkNumber> = self.meta(meta::NEXT_CHUNK)?;
+        *self.blocks.lock() = Blocks::starting_at(next.unwrap_or_default().0);
         self.load_ids()?;
         let changed: Option<Timestamp> = self.meta(meta::SNAPSHOTS_CHANGED)?;
         self.list_changed(changed.unwrap_or_default());

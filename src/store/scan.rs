@@ -10,6 +10,7 @@ use crate::format::lthash::{self, LtHash};
 use crate::format::record::*;
 use crate::format::value;
 use crate::id::*;
+use crate::limits;
 use crate::time::Timestamp;
 
 impl Store {
@@ -206,11 +207,11 @@ impl View<'_> {
         let after = self.from(Family::Headers, &key::epoch(epoch.next()))?;
         if let Some((key, bytes)) = after.item() {
             let header: Header = decode(Family::Headers, key, bytes)?;
-            time = time.min(Timestamp(header.time.0 - 1));
+            time = time.min(header.time.minus(limits::TIME_STEP));
         }
         if let Some((key, bytes)) = self.last(Family::Headers, &[], &key::epoch(epoch))? {
             let header: Header = decode(Family::Headers, &key, &bytes)?;
-            time = time.max(Timestamp(header.time.0 + 1));
+            time = time.max(header.time.plus(limits::TIME_STEP));
         }
         Ok(time)
     }

@@ -6,6 +6,7 @@ use super::{Result, Store, StoreError, meta};
 use crate::format::key::{self, Family};
 use crate::format::record::Snapshot;
 use crate::format::value;
+use crate::limits;
 use crate::time::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::sync::atomic::Ordering;
@@ -141,7 +142,7 @@ impl Store {
         let before = last.map_or(self.snapshots_changed(), |number| {
             Timestamp(i64::try_from(number).unwrap_or(i64::MAX))
         });
-        let time = Timestamp::now().max(Timestamp(before.0 + 1));
+        let time = Timestamp::now().max(before.plus(limits::TIME_STEP));
         let event = SnapshotEvent {
             time,
             by_uid,

@@ -3,6 +3,7 @@
 
 mod browsing;
 mod changing;
+mod hostile;
 mod listing;
 
 use super::node::Place;
@@ -113,6 +114,11 @@ const OTHER_USER: Context = Context {
 /// main.rs is written. 10:10 `second`: src is renamed to lib, a new src (id 5) with new.rs (6).
 fn scene() -> Scene {
     let mut past = Past::new();
+    fill(&mut past);
+    live_stage(past)
+}
+
+fn fill(past: &mut Past) {
     past.epoch("2026-11-20T10:00", |draft| {
         draft.root(directory());
         draft.put(2, 1, "src", directory());
@@ -131,6 +137,9 @@ fn scene() -> Scene {
         draft.bytes(6, 5, "new.rs", b"");
         draft.snapshot("second");
     });
+}
+
+fn live_stage(past: Past) -> Scene {
     let live = [
         (ROOT, live_dir(ROOT, Some(1), &[])),
         (SRC, live_dir(SRC, Some(5), &["src"])),
@@ -154,9 +163,11 @@ fn on_stage<const N: usize>(past: Past, live: [(u64, LiveDir); N]) -> Scene {
         snapshot_wait: Duration::from_secs(1),
     };
     let dir = SnapDir::with_host(history, Box::new(stage), options, TimeZone::UTC);
-    let mut scene = Scene { dir, top: 0 };
-    scene.top = scene.top_of(ROOT);
-    scene
+    // A hostile store may not even show its top.
+    let top = dir.lookup_top(&ROOT_USER, ROOT).ok();
+    let top = top.and_then(|entry| entry.attributes);
+    let top = top.map_or(0, |attributes| attributes.ino);
+    Scene { dir, top }
 }
 
 #[derive(Default)]
