@@ -8,6 +8,7 @@ mod crash;
 mod data;
 mod examples;
 mod harness;
+mod hostile;
 mod instant;
 mod model;
 mod names;
