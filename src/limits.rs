@@ -16,6 +16,8 @@ pub const STASH_PIECE: u64 = 8 << 20;
 pub const STASH_MAX: u64 = 256 << 20;
 /// Notes (inodes and names) after which the open epoch is cut: bounds the batch of a commit.
 pub const NOTES_MAX: u64 = 50_000;
+/// Bytes of a command line that are recorded: enough to tell one command from another.
+pub const COMMAND_MAX: usize = 1024;
 /// Epochs that may be cut and not yet captured.
 pub const PENDING_MAX: usize = 8;
 /// How long a request may wait for a capture before the file is recorded as lost.

@@ -227,6 +227,7 @@ fn records_of_epochs() {
         boot: [0x11; 16],
         uid: 3,
         comm: b"sh".to_vec(),
+        command: b"sh\0-c\0".to_vec(),
         run: 4,
         ancestors: vec![(5, b"su".to_vec()); 3],
     };

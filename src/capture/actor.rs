@@ -4,12 +4,15 @@
 //! which the caller can hold meanwhile. Of /proc/PID that leaves `status` alone: cmdline, environ
 //! and maps take the lock of the address space, and `stat` waits for an exec that is under way
 //! (tried on Linux 6.18: an exec that drops a dirty shared mapping of our mount waits for us). The
-//! start time, which only `stat` tells, is read by a thread of its own.
+//! start time, which only `stat` tells, and the command line are read by a thread of its own, for
+//! which nobody waits: of a process that has gone by then they stay unknown.
 
 use crate::format::record::Actor;
+use crate::limits;
 use crossbeam_channel::{Receiver, Sender};
 use parking_lot::Mutex;
 use std::collections::HashMap;
+use std::io::Read;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -20,51 +23,85 @@ const REMEMBERED_MAX: usize = 4096;
 /// Ancestors recorded at most.
 const ANCESTORS_MAX: usize = 16;
 
-/// Processes of which the start may wait to be read.
+/// Processes whose details may wait to be read.
 const ASKED_MAX: usize = 1024;
+/// A process that acts is asked about every `FRESH`: what was read long before is of another one
+/// that had its number.
+const STALE: Duration = Duration::from_secs(5);
 
 /// By thread and user: the process, and when it was looked up.
 type Known = HashMap<(u32, u32), (Arc<Actor>, Instant)>;
+
+/// What the thread that nobody waits for has read of a process.
+struct Details {
+    start: u64,
+    command: Vec<u8>,
+    read: Instant,
+}
+
+type Answers = Mutex<HashMap<u32, Details>>;
 
 /// Remembers who is behind each thread id.
 pub struct Actors {
     boot: [u8; 16],
     known: Mutex<Known>,
-    starts: Arc<Mutex<HashMap<u32, u64>>>,
+    answers: Arc<Answers>,
     asked: Sender<u32>,
 }
 
 impl Default for Actors {
     fn default() -> Actors {
         let (asked, questions) = crossbeam_channel::bounded(ASKED_MAX);
-        let starts = Arc::default();
-        let answers = Arc::clone(&starts);
-        // Left behind when a read hangs; without it, starts stay unknown.
-        let reader = move || read_starts(&questions, &answers);
+        let answers = Arc::default();
+        let given = Arc::clone(&answers);
+        // Left behind when a read hangs; without it, details stay unknown.
+        let reader = move || read_details(&questions, &given);
         if let Err(error) = std::thread::Builder::new()
-            .name("starts".to_owned())
+            .name("details".to_owned())
             .spawn(reader)
         {
-            log::warn!("the start of processes can't be told: {error}");
+            log::warn!("the command lines of processes can't be told: {error}");
         }
         Actors {
             boot: boot_id(),
             known: Mutex::default(),
-            starts,
+            answers,
             asked,
         }
     }
 }
 
-fn read_starts(questions: &Receiver<u32>, answers: &Mutex<HashMap<u32, u64>>) {
+fn read_details(questions: &Receiver<u32>, answers: &Answers) {
     for tgid in questions {
-        let start = start_of(tgid);
+        // Gone already: what was read of it before still holds.
+        let Some(start) = start_of(tgid) else {
+            continue;
+        };
+        let command = command_of(tgid);
         let mut answers = answers.lock();
         if answers.len() >= REMEMBERED_MAX {
             answers.clear();
         }
-        answers.insert(tgid, start.unwrap_or(0));
+        let read = Instant::now();
+        let details = Details {
+            start,
+            command,
+            read,
+        };
+        answers.insert(tgid, details);
     }
+}
+
+/// Its arguments, each ended by 0x00; empty if it has gone.
+fn command_of(pid: u32) -> Vec<u8> {
+    let mut command = Vec::new();
+    if let Ok(file) = std::fs::File::open(format!("/proc/{pid}/cmdline")) {
+        // What was read before an error is as good as all of a shorter one.
+        let _ = file
+            .take(limits::COMMAND_MAX as u64)
+            .read_to_end(&mut command);
+    }
+    command
 }
 
 /// Field 22 of proc_pid_stat(5).
@@ -109,6 +146,7 @@ impl Actors {
             boot: self.boot,
             uid,
             comm: Vec::new(),
+            command: Vec::new(),
             run: 0,
             ancestors: Vec::new(),
         };
@@ -126,7 +164,8 @@ impl Actors {
             Process::read(thread.tgid)
         };
         let Some(process) = process else { return actor };
-        // A full queue loses the question, and with it only the start.
+        self.forget_another(actor.tgid);
+        // A full queue loses the question, and with it only the details.
         let _ = self.asked.try_send(actor.tgid);
         let mut parent = process.parent;
         let mut session = process.session == actor.tgid;
@@ -142,13 +181,25 @@ impl Actors {
         actor
     }
 
-    /// The same with the start of the process, as far as it is known by now.
-    pub fn with_start(&self, actor: &Actor) -> Actor {
-        let start = self.starts.lock().get(&actor.tgid).copied();
-        Actor {
-            start: start.unwrap_or(0),
-            ..actor.clone()
+    /// What was read of the process that had this number before.
+    fn forget_another(&self, tgid: u32) {
+        let mut answers = self.answers.lock();
+        if answers
+            .get(&tgid)
+            .is_some_and(|details| details.read.elapsed() > STALE)
+        {
+            answers.remove(&tgid);
         }
+    }
+
+    /// The same with start and command line of the process, as far as they are known by now.
+    pub fn with_details(&self, actor: &Actor) -> Actor {
+        let mut actor = actor.clone();
+        if let Some(details) = self.answers.lock().get(&actor.tgid) {
+            actor.start = details.start;
+            actor.command.clone_from(&details.command);
+        }
+        actor
     }
 }
 
@@ -210,13 +261,16 @@ mod tests {
         let started = start_of(here);
         assert!(started.is_some());
         let deadline = Instant::now() + Duration::from_secs(10);
-        while Some(actors.with_start(&actor).start) != started {
+        while Some(actors.with_details(&actor).start) != started {
             assert!(
                 Instant::now() < deadline,
-                "the start is read by a thread of its own"
+                "details are read by a thread of its own"
             );
             std::thread::yield_now();
         }
+        let command = actors.with_details(&actor).command;
+        let program = std::env::args().next().expect("a test has a name");
+        assert!(command.starts_with(program.as_bytes()), "{command:?}");
         assert!(!actor.comm.is_empty());
         assert!(Arc::ptr_eq(&actor, &actors.of(me, 12)));
         assert_eq!(actors.of(0, 0).tgid, 0);

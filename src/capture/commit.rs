@@ -299,7 +299,7 @@ impl Recorder {
         let mut new = Vec::new();
         for (actor, id) in actors {
             if self.counters.remember_actor(actor, *id) {
-                new.push((*id, self.actors.with_start(actor)));
+                new.push((*id, self.actors.with_details(actor)));
             }
         }
         new

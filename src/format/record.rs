@@ -207,6 +207,9 @@ pub struct Actor {
     pub uid: u32,
     /// /proc/PID/comm: not to be trusted, the process can set it.
     pub comm: Vec<u8>,
+    /// Its command line: each argument ended by 0x00, cut off at `limits::COMMAND_MAX` bytes. Empty
+    /// if the process had gone before somebody could look. Not to be trusted either.
+    pub command: Vec<u8>,
     /// Run it belongs to, 0 for none.
     pub run: u64,
     /// Ancestors up to the session leader, nearest first: (tgid, comm).

@@ -302,11 +302,15 @@ mod tests {
             boot: [0x11; 16],
             uid: 3,
             comm: b"sh".to_vec(),
+            command: b"sh\0-c\0".to_vec(),
             run: 4,
             ancestors: vec![(5, b"su".to_vec())],
         };
         let boot = "11".repeat(16);
-        golden(&actor, &format!("010102{boot}03027368040105027375"));
+        golden(
+            &actor,
+            &format!("010102{boot}03027368067368002d6300040105027375"),
+        );
     }
 
     #[test]
