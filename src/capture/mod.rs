@@ -160,12 +160,26 @@ impl Recorder {
         store: Arc<Store>,
         options: Options,
     ) -> Result<Arc<Recorder>, CaptureError> {
+        let recorder = Recorder::assemble(backing, store, options)?;
+        if !recorder.options.off {
+            recorder.begin_first_scan()?;
+            recorder.start_threads()?;
+        }
+        Ok(recorder)
+    }
+
+    /// All its parts, at rest.
+    fn assemble(
+        backing: Arc<Backing>,
+        store: Arc<Store>,
+        options: Options,
+    ) -> Result<Arc<Recorder>, CaptureError> {
         let inodes = Arc::new(Inodes::new(backing)?);
         let signal = Arc::new(Signal::default());
         let (last, last_time) = store.last_epoch()?;
-        let scan = last.next();
-        let first = scan.next();
-        let recorder = Arc::new(Recorder {
+        // The epoch between is that of the scan.
+        let first = last.next().next();
+        Ok(Arc::new(Recorder {
             inodes,
             actors: Actors::default(),
             open: ArcSwap::new(Held::open(first, signal.clone())),
@@ -188,13 +202,7 @@ impl Recorder {
             counters: status::Counters::default(),
             store,
             options,
-        });
-        if !recorder.options.off {
-            let time = recorder.cutter.lock().tick();
-            recorder.begin_scan(scan, time)?;
-            recorder.start_threads()?;
-        }
-        Ok(recorder)
+        }))
     }
 
     fn start_threads(self: &Arc<Self>) -> Result<(), CaptureError> {

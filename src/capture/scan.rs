@@ -5,8 +5,8 @@
 //! 1. Until it has reached a file, the file has an implicit version of the scan's epoch. The first
 //!    operation that touches it makes that explicit (`deed::enrol`): touching does not scan.
 //! 2. Whether a file is reached is decided under its `track`, by the scan and by operations.
-//! 3. A directory's listing is read live first; then the names that were changed meanwhile are
-//!    laid over it (`Track::names`).
+//! 3. A directory's listing, and what stands under each name, is read live first; then the names
+//!    that were changed meanwhile are laid over it (`Track::names`, kept until all are reached).
 //! 4. The scan goes by inode, never by path: a subtree that is moved away is followed.
 //! 5. Its batches are facts: each is committed by itself, none names what is not in the store.
 
@@ -172,6 +172,15 @@ pub(super) struct Walk {
 }
 
 impl Recorder {
+    /// Begins the scan that each start begins with: its epoch comes before the open one.
+    pub(super) fn begin_first_scan(&self) -> Result<(), CaptureError> {
+        let mut cutter = self.cutter.lock();
+        let epoch = Epoch(cutter.next.0 - 2);
+        let time = cutter.tick();
+        drop(cutter);
+        self.begin_scan(epoch, time)
+    }
+
     /// Decides what a scan is of: everything as it is now. The scan thread does the rest.
     pub(super) fn begin_scan(&self, epoch: Epoch, time: Timestamp) -> Result<(), CaptureError> {
         let first = !self.has_whole_epoch()?;
@@ -261,22 +270,7 @@ impl Recorder {
     }
 
     fn scan_all(&self) -> Result<(), ScanError> {
-        let epoch = Epoch(self.scan.epoch.load(Ordering::Acquire));
-        let (fresh, suspects) = {
-            let view = self.store.view();
-            (view.newest_epoch()?.is_none(), self.suspects()?)
-        };
-        let mut walk = Walk {
-            epoch,
-            fresh,
-            suspects,
-            seen: HashSet::new(),
-            lost_names: Vec::new(),
-            names: Vec::new(),
-            actors: commit::ActorIds::new(),
-            statistics: EpochStatistics::default(),
-            facts: 0,
-        };
+        let mut walk = self.new_walk()?;
         let root = self.inodes.root().clone();
         self.inodes.pin(&root);
         self.scan_inode(&mut walk, &root)?;
@@ -290,6 +284,25 @@ impl Recorder {
         self.bury(&mut walk)?;
         self.commit_facts(&mut walk)?;
         self.finish_walk(&mut walk)
+    }
+
+    /// A walk that has seen nothing yet.
+    pub(super) fn new_walk(&self) -> Result<Walk, ScanError> {
+        let (fresh, suspects) = {
+            let view = self.store.view();
+            (view.newest_epoch()?.is_none(), self.suspects()?)
+        };
+        Ok(Walk {
+            epoch: Epoch(self.scan.epoch.load(Ordering::Acquire)),
+            fresh,
+            suspects,
+            seen: HashSet::new(),
+            lost_names: Vec::new(),
+            names: Vec::new(),
+            actors: commit::ActorIds::new(),
+            statistics: EpochStatistics::default(),
+            facts: 0,
+        })
     }
 
     pub(super) fn check_stop(&self) -> Result<(), ScanError> {

@@ -129,6 +129,14 @@ impl Recorder {
         }
     }
 
+    /// Does what the scan has handed over so far, on this thread.
+    #[cfg(test)]
+    pub(super) fn capture_queued(&self) {
+        while let Ok(job) = self.queue.scan_jobs.try_recv() {
+            self.run(job);
+        }
+    }
+
     fn run(&self, job: Job) {
         match job {
             Job::Epoch(inode, pending) => {
