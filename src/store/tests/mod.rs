@@ -1,10 +1,13 @@
 //! Tests of the store as a whole, on the database in memory and on RocksDB.
 
 mod basics;
+mod chunks;
 mod crash;
 mod damage;
 mod model;
+mod opening;
 mod prune;
+mod scans;
 
 use super::memory::MemoryKv;
 use super::*;
