@@ -6,7 +6,8 @@
 
 use rand::rngs::StdRng;
 use rand::{Rng, RngCore, SeedableRng};
-use rewindfs::control::request::{Hello, Reply, Request};
+use rewindfs::control::protocol::Hello;
+use rewindfs::control::request::{Reply, Request};
 use rewindfs::control::wire;
 use rewindfs::format::key::{self, Family};
 use rewindfs::format::lthash::LtHash;

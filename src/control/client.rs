@@ -2,7 +2,8 @@
 
 use super::error::Error;
 use super::folder::Folder;
-use super::request::{Answer, Hello, Progress, Reply, Request};
+use super::protocol::Hello;
+use super::request::{Answer, Progress, Reply, Request};
 use super::socket::NAME;
 use super::wire;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -65,14 +66,10 @@ impl Client {
         let hello: Hello =
             wire::receive(&mut &client.stream).map_err(|error| client.explain(error))?;
         client.set_patience(SILENCE_MAX).map_err(ClientError::Io)?;
-        let own = Hello::own();
-        if hello.rewindfs != own.rewindfs {
-            return Err(ClientError::Answered(Error::Version {
-                daemon: hello.rewindfs,
-                program: own.rewindfs,
-            }));
+        match Hello::difference(&hello, &Hello::own()) {
+            Some(error) => Err(ClientError::Answered(error)),
+            None => Ok(client),
         }
-        Ok(client)
     }
 
     /// Connects without a word: enough to know who is there.

@@ -15,6 +15,7 @@ mod listing;
 pub mod locate;
 pub mod mounts;
 pub mod open;
+pub mod protocol;
 pub mod report;
 pub mod request;
 pub mod service;

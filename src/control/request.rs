@@ -90,22 +90,6 @@ pub struct User {
     pub holds: String,
 }
 
-/// First message of both sides.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Hello {
-    /// The version of the program; both must have the same.
-    pub rewindfs: String,
-}
-
-impl Hello {
-    /// Of this program.
-    pub fn own() -> Hello {
-        Hello {
-            rewindfs: env!("CARGO_PKG_VERSION").to_owned(),
-        }
-    }
-}
-
 /// What the daemon sends after its hello: any number of the first, then the second.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Reply {

@@ -7,7 +7,8 @@
 
 use super::error::Error;
 use super::folder::Folder;
-use super::request::{Hello, Progress, Reply, Request};
+use super::protocol::Hello;
+use super::request::{Progress, Reply, Request};
 use super::service::{Service, Watch};
 use super::wire;
 use parking_lot::{Condvar, Mutex};
@@ -176,12 +177,8 @@ fn converse(stream: UnixStream, shared: &Shared, overloaded: bool) -> io::Result
 }
 
 fn refusal(shared: &Shared, uid: u32, hello: &Hello, overloaded: bool) -> Option<Error> {
-    let own = Hello::own();
-    if hello.rewindfs != own.rewindfs {
-        return Some(Error::Version {
-            daemon: own.rewindfs,
-            program: hello.rewindfs.clone(),
-        });
+    if let Some(error) = Hello::difference(&Hello::own(), hello) {
+        return Some(error);
     }
     if uid != 0 && uid != shared.owner && uid != rustix::process::geteuid().as_raw() {
         return Some(Error::NotAllowed { uid });
@@ -397,6 +394,7 @@ mod tests {
         let stream = connect();
         let old = Hello {
             rewindfs: "0.0.1".into(),
+            protocol: 0,
         };
         wire::send(&mut &stream, &old).unwrap();
         let hello: Hello = wire::receive(&mut &stream).unwrap();

@@ -51,7 +51,8 @@ pub fn receive<T: DeserializeOwned>(from: &mut impl Read) -> io::Result<T> {
 mod tests {
     use super::*;
     use crate::control::error::Error;
-    use crate::control::request::{Hello, Reply, Request};
+    use crate::control::protocol::Hello;
+    use crate::control::request::{Reply, Request};
 
     #[test]
     fn messages_come_back_as_they_were() {
@@ -84,8 +85,9 @@ mod tests {
         let mut pipe = Vec::new();
         let hello = Hello {
             rewindfs: "0.1.0".into(),
+            protocol: 7,
         };
         send(&mut pipe, &hello).unwrap();
-        assert_eq!(pipe, b"\x14\0\0\0{\"rewindfs\":\"0.1.0\"}");
+        assert_eq!(pipe, b"\x21\0\0\0{\"rewindfs\":\"0.1.0\",\"protocol\":7}");
     }
 }

@@ -1,0 +1,299 @@
+//! What both sides say first, and by what they know whether they understand each other.
+//!
+//! 1. The first message is understood by every version, so that a refusal can be said.
+//! 2. Any change of a message raises `PROTOCOL`. `protocol.txt` holds the messages of this number,
+//!    and its test accepts no others: a program that was rebuilt in the meantime notices that the
+//!    daemon is an older one, although both call themselves by the same version.
+
+use super::error::Error;
+use serde::{Deserialize, Serialize};
+
+/// Number of the messages in `request`, `report` and `error`.
+pub const PROTOCOL: u32 = 1;
+
+/// First message of both sides.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hello {
+    /// The version of the program; both must have the same.
+    pub rewindfs: String,
+    /// `PROTOCOL`; 0 of programs that did not say it yet.
+    #[serde(default)]
+    pub protocol: u32,
+}
+
+impl Hello {
+    /// Of this program.
+    pub fn own() -> Hello {
+        Hello {
+            rewindfs: env!("CARGO_PKG_VERSION").to_owned(),
+            protocol: PROTOCOL,
+        }
+    }
+
+    /// Why a daemon and a program must not go on, if they must not.
+    pub fn difference(daemon: &Hello, program: &Hello) -> Option<Error> {
+        let shown = |hello: &Hello| {
+            if daemon.rewindfs == program.rewindfs {
+                format!("{} (protocol {})", hello.rewindfs, hello.protocol)
+            } else {
+                hello.rewindfs.clone()
+            }
+        };
+        (daemon != program).then(|| Error::Version {
+            daemon: shown(daemon),
+            program: shown(program),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::control::report::{
+        History, LeftOut, Line, LineKind, Mode, Mounted, Named, NotRecorded, Scan, Status, Store,
+        Unreadable, Unrecorded,
+    };
+    use crate::control::request::{Answer, Made, Position, Progress, Reply, Request, User};
+    use crate::control::when::When;
+    use crate::time::Timestamp;
+
+    const NOON: When = When(Timestamp(1_795_169_703_123_456_789));
+
+    fn text() -> String {
+        "x".to_owned()
+    }
+
+    fn requests() -> Vec<Request> {
+        let after = Some(Position {
+            epoch: 7,
+            snapshot: 2,
+        });
+        vec![
+            Request::Snapshot {
+                name: text(),
+                message: text(),
+            },
+            Request::List {
+                checkpoints: true,
+                after,
+            },
+            Request::Delete { name: text() },
+            Request::Rename {
+                old: text(),
+                new: text(),
+            },
+            Request::Sync,
+            Request::Status,
+            Request::Unmount { force: true },
+        ]
+    }
+
+    fn status() -> Status {
+        let scan = Some(Scan {
+            first: true,
+            files: 10,
+            bytes: 2048,
+        });
+        Status {
+            dir: "/p".into(),
+            mounted: Some(Mounted {
+                mountpoint: "/p".into(),
+                since: NOON,
+                pid: 7,
+                version: "0.1.0".into(),
+                read_only: false,
+                writeback: true,
+                recording: true,
+            }),
+            dead: false,
+            last_recorded: Some(NOON),
+            not_recorded: Some(NotRecorded {
+                files: 3,
+                bytes: 4096,
+                scan,
+            }),
+            left_out: LeftOut {
+                unreadable: vec![Unreadable {
+                    path: text(),
+                    reason: text(),
+                }],
+                files_left_out: 1,
+                shadowed: vec![text()],
+                unrecorded: vec![Unrecorded {
+                    from: NOON,
+                    to: None,
+                    reason: text(),
+                }],
+            },
+            history: History {
+                snapshots: 2,
+                held: 1,
+                checkpoints: 3,
+                since: Some(NOON),
+            },
+            store: Store {
+                path: "/.p.rewind".into(),
+                bytes: 1,
+                recorded_bytes: 2,
+                new_bytes: 3,
+                stored_bytes: 4,
+                free_bytes: 5,
+                file_system_bytes: 6,
+            },
+            copies: vec![text()],
+            problems: vec![text()],
+        }
+    }
+
+    fn answers() -> Vec<Answer> {
+        let line = |snapshot| Line {
+            kind: LineKind::Checkpoint,
+            time: NOON,
+            complete: true,
+            quiet: false,
+            files_left_out: 1,
+            snapshot,
+        };
+        let named = Named {
+            name: text(),
+            mode: Mode::Full,
+            message: text(),
+            tags: vec![text()],
+            held: true,
+            uid: 1000,
+        };
+        vec![
+            Answer::Snapshot(Made {
+                name: text(),
+                time: NOON,
+                mode: Mode::Incremental,
+                files_left_out: 1,
+            }),
+            Answer::Page {
+                lines: vec![line(None), line(Some(named))],
+                next: None,
+            },
+            Answer::Done,
+            Answer::Status(Box::new(status())),
+        ]
+    }
+
+    fn errors() -> Vec<Error> {
+        let users = vec![User {
+            pid: 7,
+            command: "bash".into(),
+            holds: text(),
+        }];
+        vec![
+            Error::BadName { reason: text() },
+            Error::Exists { name: text() },
+            Error::NoSnapshot { name: text() },
+            Error::Held { name: text() },
+            Error::TimedOut { what: text() },
+            Error::Stopped { reason: text() },
+            Error::Interrupted,
+            Error::NotAllowed { uid: 1 },
+            Error::Version {
+                daemon: text(),
+                program: text(),
+            },
+            Error::Busy { users },
+            Error::NotMounted,
+            Error::Unmount { reason: text() },
+            Error::Overloaded,
+            Error::Malformed { reason: text() },
+            Error::Store { reason: text() },
+            Error::Directory { reason: text() },
+        ]
+    }
+
+    /// Who adds a kind of message does not get past here: it must be added above as well.
+    fn is_above(request: &Request, answer: &Answer, error: &Error) {
+        match request {
+            Request::Snapshot { .. } | Request::List { .. } | Request::Delete { .. } => {}
+            Request::Rename { .. } | Request::Sync | Request::Status => {}
+            Request::Unmount { .. } => {}
+        }
+        match answer {
+            Answer::Snapshot(_) | Answer::Page { .. } | Answer::Done | Answer::Status(_) => {}
+        }
+        match error {
+            Error::BadName { .. } | Error::Exists { .. } | Error::NoSnapshot { .. } => {}
+            Error::Held { .. } | Error::TimedOut { .. } | Error::Stopped { .. } => {}
+            Error::Interrupted | Error::NotAllowed { .. } | Error::Version { .. } => {}
+            Error::Busy { .. } | Error::NotMounted | Error::Unmount { .. } => {}
+            Error::Overloaded | Error::Malformed { .. } | Error::Store { .. } => {}
+            Error::Directory { .. } => {}
+        }
+    }
+
+    fn json(message: &impl Serialize) -> String {
+        serde_json::to_string(message).expect("a message is JSON")
+    }
+
+    fn messages() -> String {
+        is_above(&requests()[0], &answers()[0], &errors()[0]);
+        let mut all = format!("protocol {PROTOCOL}\n{}\n", json(&Hello::own()));
+        for request in requests() {
+            all += &format!("{}\n", json(&request));
+        }
+        let progress = Reply::Progress(Progress {
+            files: 1,
+            bytes: 2,
+            scan: None,
+        });
+        all += &format!("{}\n", json(&progress));
+        for answer in answers() {
+            all += &format!("{}\n", json(&Reply::Result(Ok(answer))));
+        }
+        for error in errors() {
+            all += &format!("{}\n", json(&Reply::Result(Err(error))));
+        }
+        all
+    }
+
+    /// `REWINDFS_BLESS=1` writes the file anew, but only for a number that is new.
+    #[test]
+    fn a_message_that_changes_raises_the_number() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/src/control/protocol.txt");
+        let kept = std::fs::read_to_string(path).unwrap_or_default();
+        let now = messages();
+        if kept == now {
+            return;
+        }
+        let is_new = kept.lines().next() != now.lines().next();
+        if is_new && std::env::var_os("REWINDFS_BLESS").is_some() {
+            std::fs::write(path, now).expect("written");
+            return;
+        }
+        for (old, new) in kept.lines().zip(now.lines()) {
+            assert_eq!(
+                old, new,
+                "a message has changed: raise PROTOCOL, then bless"
+            );
+        }
+        panic!("messages came or went: raise PROTOCOL, then bless");
+    }
+
+    #[test]
+    fn both_sides_must_be_of_one_version_and_one_protocol() {
+        let own = Hello::own();
+        assert_eq!(Hello::difference(&own, &own), None);
+        let old: Hello = serde_json::from_str("{\"rewindfs\":\"0.0.1\"}").unwrap();
+        let error = Hello::difference(&old, &own).unwrap().to_string();
+        let program = &own.rewindfs;
+        let expected = format!("the daemon is version 0.0.1, this program is {program}");
+        assert_eq!(error, expected);
+        let rebuilt = Hello {
+            protocol: PROTOCOL + 1,
+            ..own.clone()
+        };
+        let error = Hello::difference(&rebuilt, &own).unwrap().to_string();
+        let expected = format!(
+            "the daemon is version {program} (protocol {}), this program is {program} (protocol \
+             {PROTOCOL})",
+            PROTOCOL + 1
+        );
+        assert_eq!(error, expected);
+    }
+}
