@@ -46,6 +46,13 @@ pub enum Error {
     Closed(PathBuf),
     #[error("{} is in use: {}; leave it, or mount without --strict", .dir.display(), people(.users))]
     InUse { dir: PathBuf, users: Vec<User> },
+    #[error("{}: you stand in it yourself: {}; nothing was changed; type: {way}", .dir.display(), people(.users))]
+    OwnShell {
+        dir: PathBuf,
+        users: Vec<User>,
+        /// The line that leaves it and takes it off.
+        way: String,
+    },
     #[error("{} is not mounted; mounted directories: rewindfs status", .0.display())]
     NotMounted(PathBuf),
     #[error("{}: the daemon (pid {pid}) has not ended within {seconds} s; end it: kill -9 {pid}", .dir.display())]
@@ -271,6 +278,16 @@ mod tests {
                 }),
                 "/p: it is in use by bash (pid 7, stands in sub); nothing was changed; leave it, \
                  or: rewindfs umount --force /p",
+                Exit::Failure,
+            ),
+            (
+                Error::OwnShell {
+                    dir: "/p".into(),
+                    users: vec![user()],
+                    way: "cd .. && rewindfs umount p".into(),
+                },
+                "/p: you stand in it yourself: bash (pid 7, stands in sub); nothing was changed; \
+                 type: cd .. && rewindfs umount p",
                 Exit::Failure,
             ),
             (

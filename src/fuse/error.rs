@@ -22,6 +22,12 @@ pub enum FuseError {
     AllowOther,
     #[error("fusermount3 refuses {}: {message}", path.display())]
     Fusermount { path: PathBuf, message: String },
+    #[error(
+        "{} can't be mounted over: root may not mount here; in a container, start it with \
+         --cap-add SYS_ADMIN --device /dev/fuse",
+        path.display()
+    )]
+    NotPermitted { path: PathBuf },
     #[error("{} can't be mounted over", path.display())]
     Mount {
         path: PathBuf,

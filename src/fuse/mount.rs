@@ -55,7 +55,13 @@ pub fn mount(source: &Path, mountpoint: &Path, options: &Options) -> Result<Moun
     let below = open_dir(&path).map_err(failed)?;
     let (device, by) = if rustix::process::geteuid().is_root() {
         let device = open_device()?;
-        mount_as_root(&device, below.as_fd(), &source, options).map_err(failed)?;
+        mount_as_root(&device, below.as_fd(), &source, options).map_err(|source| {
+            let path = path.clone();
+            match source.raw_os_error() {
+                Some(libc::EPERM) => FuseError::NotPermitted { path },
+                _ => FuseError::Mount { path, source },
+            }
+        })?;
         (device, By::Root)
     } else {
         let fusermount = Fusermount::find()?;

@@ -4,7 +4,7 @@
 //!
 //! A block starts in an empty folder with a home directory of its own and `rewindfs` in PATH; one
 //! that is marked `console continued` goes on where the block before it ended. A line `...` in the
-//! output stands for any lines. Lines that begin with `> ` continue a command.
+//! output stands for any lines, `/home/you` for the folder. Lines that begin with `> ` continue a command.
 
 use crate::harness::{Cmd, Sandbox, write};
 use std::fs;
@@ -67,7 +67,11 @@ fn mask(line: &str) -> String {
             let end = rest.find(|c| !number(c)).unwrap_or(rest.len());
             // A full stop or a dash behind a number belongs to the sentence.
             let word = rest[..end].trim_end_matches(['.', ':', '-', '+', 'T']);
-            masked.push('#');
+            if masked.ends_with("exit code ") {
+                masked.push_str(word);
+            } else {
+                masked.push('#');
+            }
             rest = &rest[word.len()..];
         } else {
             masked.push(first);
@@ -107,7 +111,11 @@ fn play(session: &Session, title: &str) {
     );
     let mut script = String::from("shopt -s expand_aliases\n");
     for (n, step) in session.iter().enumerate() {
-        script += &format!("echo '@@@ {n}'\n{}\n", step.command);
+        // The next command may ask for `$?`.
+        script += &format!(
+            "(code=$?; echo '@@@ {n}'; exit $code)\n{}\n(code=$?; echo \"@@@ code $code\"; exit $code)\n",
+            step.command
+        );
     }
     script += "echo '@@@ end'\n";
     write(sandbox.join("script"), &script);
@@ -127,11 +135,16 @@ fn play(session: &Session, title: &str) {
         .limit(Duration::from_secs(120))
         .run();
     let mut found: Vec<Vec<String>> = Vec::new();
+    let mut codes: Vec<&str> = Vec::new();
     for line in run.out.lines() {
-        if line.starts_with("@@@ ") {
+        if let Some(code) = line.strip_prefix("@@@ code ") {
+            codes.push(code);
+        } else if line.starts_with("@@@ ") {
             found.push(Vec::new());
         } else if let Some(output) = found.last_mut() {
-            output.push(mask(line));
+            output.push(mask(
+                &line.replace(&home.display().to_string(), "/home/you"),
+            ));
         }
     }
     assert!(
@@ -156,6 +169,14 @@ fn play(session: &Session, title: &str) {
             step.command,
             expected.join("\n  "),
             found.join("\n  ")
+        );
+        // A command that fails must say so in what the document shows: with its complaint.
+        let complains = expected.iter().any(|line| line.contains(": "));
+        assert!(
+            codes[n] == "0" || complains,
+            "{title}: `{}` ends with {} and shows no reason",
+            step.command,
+            codes[n]
         );
     }
 }
@@ -194,9 +215,16 @@ fn the_examples_of_the_semantics_happen() {
 fn a_wrong_transcript_is_found() {
     let right = sessions("```console\n$ echo one; echo 12:30\none\n10:15\n$ echo a b\n...\n```\n");
     play(&right[0], "right");
-    let wrong = sessions("```console\n$ echo one\ntwo\n```\n");
-    let result = std::panic::catch_unwind(|| play(&wrong[0], "wrong"));
-    assert!(result.is_err());
+    for wrong in [
+        "$ echo one\ntwo",
+        "$ (exit 3) || echo \"exit code $?\"\nexit code 2",
+        "$ false",
+        "$ false\n$ echo \"exit code $?\"\nexit code 0",
+    ] {
+        let wrong = sessions(&format!("```console\n{wrong}\n```\n"));
+        let result = std::panic::catch_unwind(|| play(&wrong[0], "wrong"));
+        assert!(result.is_err(), "not found: {}", wrong[0][0].command);
+    }
     assert_eq!(
         mask("made at 2026-11-20T10:15:03.123Z, 12 MiB."),
         "made at #, # bytes."

@@ -2,10 +2,11 @@
 //! answer is taken off from here.
 
 use super::super::args;
-use super::super::daemon::detach;
+use super::super::daemon::{self, detach};
 use super::super::error::{Error, answered};
 use super::super::exit::Exit;
 use super::super::progress::Meter;
+use super::super::quote::quote;
 use super::locate;
 use crate::control::client::{Client, ClientError};
 use crate::control::error::Error as Refusal;
@@ -15,6 +16,7 @@ use crate::control::open::OpenError;
 use crate::control::request::Request;
 use rustix::process::{Pid, Signal, kill_process};
 use std::io::{Write, stderr};
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// How long a daemon may take to close its store after the mount is off.
@@ -27,6 +29,7 @@ const LAST_WAIT: Duration = Duration::from_secs(5);
 /// `umount DIR [--force]`.
 pub fn run(args: &args::Umount) -> Result<Exit, Error> {
     let place = locate(&args.dir.dir, args.dir.store.said().as_deref(), None)?;
+    let here = Here::now();
     // This process must not be what keeps the mount busy.
     std::env::set_current_dir("/").map_err(|source| Error::System {
         action: "the folder / can't be entered",
@@ -40,7 +43,7 @@ pub fn run(args: &args::Umount) -> Result<Exit, Error> {
         folder => folder.map_err(OpenError::from)?,
     };
     match Client::connect(&folder) {
-        Ok(client) => ask(&place, &client, args.force),
+        Ok(client) => ask(&place, &client, args.force).map_err(|error| here.advise(error, &place)),
         Err(ClientError::NoDaemon) => take_off_dead(&place),
         Err(ClientError::Answered(Refusal::Version { .. }) | ClientError::Silent { .. })
             if args.force =>
@@ -48,6 +51,63 @@ pub fn run(args: &args::Umount) -> Result<Exit, Error> {
             end_by_signal(&place, &folder)
         }
         Err(error) => Err(answered(error, &place.dir)),
+    }
+}
+
+/// Where the command was typed.
+struct Here {
+    /// Without links.
+    directory: PathBuf,
+    /// As the shell shows it.
+    shown: PathBuf,
+}
+
+impl Here {
+    fn now() -> Here {
+        let shown = std::env::var_os("PWD").unwrap_or_default();
+        Here {
+            directory: std::env::current_dir().unwrap_or_default(),
+            shown: PathBuf::from(shown),
+        }
+    }
+
+    /// What keeps the mount busy may be nobody but the shell of who wants it off.
+    fn advise(&self, error: Error, place: &Place) -> Error {
+        match error {
+            Error::Refused {
+                refusal: Refusal::Busy { mut users },
+                dir,
+            } => {
+                // This command holds what it was given by the shell, and ends by itself.
+                if users.len() > 1 {
+                    users.retain(|user| user.pid != std::process::id());
+                }
+                match self.way_out(place) {
+                    Some(way) if daemon::is_only_caller(&users) => {
+                        Error::OwnShell { dir, users, way }
+                    }
+                    _ => Error::Refused {
+                        refusal: Refusal::Busy { users },
+                        dir,
+                    },
+                }
+            }
+            error => error,
+        }
+    }
+
+    /// The line to type: to the folder above the mount point, and off with it.
+    fn way_out(&self, place: &Place) -> Option<String> {
+        let point = &place.mount.as_ref()?.point;
+        let below = self.directory.strip_prefix(point).ok()?;
+        let name = quote(point.file_name()?);
+        // Where the shell came by a link, `..` is the folder of the link.
+        let up = if self.shown == self.directory {
+            vec![".."; below.components().count() + 1].join("/")
+        } else {
+            quote(point.parent()?)
+        };
+        Some(format!("cd {up} && rewindfs umount {name}"))
     }
 }
 

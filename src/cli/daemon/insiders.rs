@@ -10,6 +10,8 @@ use std::time::Duration;
 const LOOK: Duration = Duration::from_secs(5);
 /// Things that are named of one process.
 const NAMED_MAX: usize = 3;
+/// How it is said that a process has a directory as its working directory.
+const STANDS: &str = "stands in ";
 /// Between a command and the shell in which it was typed there are few.
 const ANCESTORS_MAX: usize = 16;
 
@@ -60,7 +62,7 @@ fn user(holder: &Holder, dir: &Path) -> User {
 
 fn words(held: &Held, dir: &Path) -> String {
     match held {
-        Held::WorkingDirectory(path) => format!("stands in {}", name(path, dir)),
+        Held::WorkingDirectory(path) => format!("{STANDS}{}", name(path, dir)),
         Held::Root(path) => format!("has its root in {}", name(path, dir)),
         Held::Open(path) => format!("has {} open", name(path, dir)),
         Held::Mapped(path) => format!("has {} mapped", name(path, dir)),
@@ -74,6 +76,17 @@ fn name(path: &Path, dir: &Path) -> String {
         Ok(below) => below.display().to_string(),
         Err(_) => path.display().to_string(),
     }
+}
+
+/// Whether those who use a directory are nobody but the shell in which the command was typed, and
+/// what that runs in, and do no more than stand there: then the person only has to step aside.
+pub fn is_only_caller(users: &[User]) -> bool {
+    let ancestors = ancestors();
+    let only_stands = |user: &User| user.holds.starts_with(STANDS) && !user.holds.contains(", ");
+    !users.is_empty()
+        && users
+            .iter()
+            .all(|user| ancestors.contains(&user.pid) && only_stands(user))
 }
 
 /// The processes in which this one runs, the nearest first.
@@ -119,6 +132,22 @@ mod tests {
             user(&holder, dir).holds,
             "stands in ., has a/b open, has c mapped and 1 more"
         );
+    }
+
+    #[test]
+    fn the_caller_alone_is_told_from_others_and_from_who_holds_more() {
+        let user = |pid, holds: &str| User {
+            pid,
+            command: "bash".into(),
+            holds: holds.into(),
+        };
+        let own = std::os::unix::process::parent_id();
+        let caller = || user(own, "stands in sub");
+        assert!(is_only_caller(&[caller()]));
+        assert!(!is_only_caller(&[]));
+        assert!(!is_only_caller(&[caller(), user(u32::MAX, "stands in .")]));
+        assert!(!is_only_caller(&[user(own, "stands in ., has a open")]));
+        assert!(!is_only_caller(&[user(own, "has a open")]));
     }
 
     #[test]

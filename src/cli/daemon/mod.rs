@@ -14,7 +14,7 @@ mod mounting;
 mod run;
 mod signals;
 
-pub use insiders::insiders;
+pub use insiders::{insiders, is_only_caller};
 pub use job::{Job, News};
 pub use launch::{launch, serve};
 pub use run::{Teller, foreground};

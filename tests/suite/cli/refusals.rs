@@ -7,6 +7,7 @@ use std::fs::{self, OpenOptions};
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// The lines of one test and where they came from.
 struct Lines {
@@ -77,7 +78,10 @@ fn mask(text: &str) -> String {
         } else {
             masked += word;
         }
-        hide = matches!(bare, "inode" | "system" | "uid" | "pid");
+        hide = matches!(
+            bare,
+            "inode" | "system" | "uid" | "pid" | "(pid" | "bash(pid"
+        );
     }
     masked
 }
@@ -153,7 +157,45 @@ fn file_systems_on_which_not_all_holds() {
     fs::create_dir(overlay.join("dir")).expect("mkdir");
     lines.refused("on overlay", lines.mount("overlay/dir"));
     Cmd::new("umount").arg(&overlay).run().ok();
+    let point = lines.folder("fuse");
+    let served = fuser::spawn_mount(OnlyRoot, &point, &fuser::Config::default());
+    let served = served.expect("a FUSE file system of another kind");
+    lines.refused("on FUSE", lines.mount("fuse"));
+    drop(served);
     golden("messages-file-systems.txt", &lines.text);
+}
+
+/// A FUSE file system that is not ours, and has nothing in it.
+struct OnlyRoot;
+
+impl fuser::Filesystem for OnlyRoot {
+    fn getattr(
+        &self,
+        _req: &fuser::Request,
+        ino: fuser::INodeNo,
+        _fh: Option<fuser::FileHandle>,
+        reply: fuser::ReplyAttr,
+    ) {
+        let then = std::time::UNIX_EPOCH;
+        let attributes = fuser::FileAttr {
+            ino,
+            size: 0,
+            blocks: 0,
+            atime: then,
+            mtime: then,
+            ctime: then,
+            crtime: then,
+            kind: fuser::FileType::Directory,
+            perm: 0o755,
+            nlink: 2,
+            uid: 0,
+            gid: 0,
+            rdev: 0,
+            blksize: 4096,
+            flags: 0,
+        };
+        reply.attr(&Duration::from_secs(1), &attributes);
+    }
 }
 
 #[test]
@@ -258,6 +300,46 @@ fn stores_of_others_and_moved_directories() {
 }
 
 #[test]
+fn stores_that_can_not_be_read() {
+    let mut lines = Lines::new("bad-store");
+    lines.sandbox.mount("").umount();
+    let store = lines.sandbox.store();
+    let list = |lines: &Lines| Cmd::rewindfs().arg("list").arg(lines.sandbox.work());
+    fs::set_permissions(&store, PermissionsExt::from_mode(0o755)).expect("chmod");
+    lines.refused("open to others", lines.mount("work"));
+    fs::set_permissions(&store, PermissionsExt::from_mode(0o700)).expect("chmod");
+    chown(&store, Some(1234), Some(1234)).expect("chown");
+    lines.refused("of another user", lines.mount("work"));
+    lines.refused("of another user, list", list(&lines));
+    chown(&store, Some(0), Some(0)).expect("chown");
+    let program = lines.sandbox.program();
+    let as_nobody = Cmd::new("setpriv")
+        .args(["--reuid=65534", "--regid=65534", "--clear-groups"])
+        .arg(&program)
+        .args(["list", &lines.sandbox.work().display().to_string()]);
+    lines.refused("closed to who asks", as_nobody);
+    let format = fs::read_to_string(store.join("format")).expect("a format");
+    write(store.join("format"), "rewindfs store 4000000000\n");
+    lines.refused("of a newer format", lines.mount("work"));
+    lines.refused("of a newer format, list", list(&lines));
+    write(store.join("format"), "no format at all\n");
+    lines.refused("of no format", lines.mount("work"));
+    fs::remove_file(store.join("format")).expect("rm");
+    lines.refused("without its format", lines.mount("work"));
+    // Nothing was changed by all that.
+    write(store.join("format"), format);
+    lines.sandbox.mount("").umount();
+    fs::rename(&store, lines.sandbox.join("kept")).expect("mv");
+    write(&store, "relative/path\n");
+    lines.refused("a pointer that is none", lines.mount("work"));
+    write(&store, "");
+    lines.refused("a pointer that is empty", lines.mount("work"));
+    write(&store, "/missing/store\n");
+    lines.refused("a pointer to nothing, list", list(&lines));
+    golden("messages-unreadable.txt", &lines.text);
+}
+
+#[test]
 fn commands_where_there_is_no_history() {
     let mut lines = Lines::new("no-store");
     for command in ["list", "snapshot", "sync", "status", "umount"] {
@@ -337,5 +419,75 @@ fn machines_that_can_not_mount() {
     );
     let cmd = Cmd::new("unshare").args(["-m", "bash", "-c", &script]);
     lines.refused("no /dev/fuse", cmd);
+    let program = lines.sandbox.program();
+    let home = lines.folder("home");
+    let dir = lines.folder("home/dir");
+    for folder in [&home, &dir] {
+        chown(folder, Some(65_534), Some(65_534)).expect("chown");
+    }
+    let line = format!("{} mount {}", program.display(), dir.display());
+    let nobody = format!("setpriv --reuid=65534 --regid=65534 --clear-groups {line}");
+    let namespace = |script: String| Cmd::new("unshare").args(["-m", "bash", "-c", &script]);
+    // All places where it is looked for.
+    let hide = "for f in $(type -ap fusermount3); do mount --bind /dev/null $f || exit 9; done";
+    lines.refused(
+        "no fusermount3",
+        namespace(format!("{hide}; exec {nobody}")),
+    );
+    let close = "mount -t tmpfs none /dev && mknod -m 600 /dev/fuse c 10 229 &&
+         mknod -m 666 /dev/null c 1 3 && mknod -m 666 /dev/urandom c 1 9";
+    lines.refused(
+        "a closed /dev/fuse",
+        namespace(format!("{close} && exec {nobody}")),
+    );
+    let powerless = Cmd::new("setpriv")
+        .args(["--bounding-set=-sys_admin", "--inh-caps=-sys_admin"])
+        .arg(env!("CARGO_BIN_EXE_rewindfs"))
+        .arg("mount")
+        .arg(lines.sandbox.work());
+    lines.refused("no permission to mount", powerless);
     golden("messages-machine.txt", &lines.text);
+}
+
+/// What a newcomer types first to get rid of it, from the shell that stands in it.
+#[test]
+fn umount_from_within_says_what_to_type() {
+    let mut lines = Lines::new("umount-within");
+    let mounted = lines.sandbox.mount("");
+    fs::create_dir_all(mounted.join("sub/deep")).expect("mkdir");
+    write(mounted.join("file"), "x");
+    let program = lines.sandbox.program();
+    // Not the last command of its shell: that would take the shell's place.
+    let within = |dir: PathBuf, before: &str| {
+        let script = format!("{before}{} umount .; exit $?", program.display());
+        Cmd::new("bash").args(["-c", &script]).within(dir)
+    };
+    let point = mounted.point.clone();
+    lines.refused("the shell stands in it", within(point.clone(), ""));
+    lines.refused(
+        "the shell stands further below",
+        within(point.join("sub/deep"), ""),
+    );
+    std::os::unix::fs::symlink("work/sub", lines.sandbox.join("link")).expect("symlink");
+    let by_link = format!("cd {}/link; ", lines.sandbox.path().display());
+    lines.refused(
+        "the shell came by a link",
+        within(lines.sandbox.path().to_path_buf(), &by_link),
+    );
+    lines.refused(
+        "the shell has a file open, too",
+        within(point.clone(), "exec 7< file; "),
+    );
+    golden("messages-umount.txt", &lines.text);
+    // And that line does it.
+    let (_, way) = lines.text.split_once("type: ").expect("a line to type");
+    let way = way.lines().next().expect("a line");
+    let way = way.replace("rewindfs", &program.display().to_string());
+    let run = Cmd::sh(&format!("{way}; exit $?"))
+        .within(&point)
+        .run()
+        .ok();
+    assert_eq!((run.out.as_str(), run.err.as_str()), ("", ""));
+    mounted.must_be_gone();
+    mounted.forget();
 }
