@@ -8,15 +8,31 @@ here=$(cd "$(dirname "$0")/.." && pwd)
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/rewindfs
 export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$cache/target}
 
+# As it can be typed.
+quoted() {
+    case $1 in
+    *[!A-Za-z0-9/._+:,@%=-]*) printf '%s' "${1@Q}" ;;
+    *) printf '%s' "$1" ;;
+    esac
+}
 die() {
     printf 'quickstart: %s\n' "$*" >&2
     exit 1
 }
 
-[ $# -le 1 ] || die "usage: mnt-examples/quickstart.sh [DIR]"
+usage='usage: mnt-examples/quickstart.sh [DIR]'
+[ $# -le 1 ] || die "$usage"
 dir=${1:-}
+case $dir in
+-h | --help)
+    echo "$usage"
+    sed -n '2,/^[^#]/s/^# \{0,1\}//p' "$0"
+    exit 0
+    ;;
+-*) die "$usage" ;;
+esac
 if [ -n "$dir" ]; then
-    [ -d "$dir" ] || die "$dir is not a directory: mkdir $dir"
+    [ -d "$dir" ] || die "$dir is not a directory: mkdir $(quoted "$dir")"
     dir=$(cd "$dir" && pwd)
 fi
 
@@ -65,17 +81,19 @@ PATH=$(dirname "$program"):$PATH
 echo
 
 if [ -n "$dir" ]; then
-    echo "\$ rewindfs mount $dir"
+    echo "\$ rewindfs mount $(quoted "$dir")"
     rewindfs mount "$dir" || die "it was not mounted"
+    past=$(quoted "$dir/.snapshots")
     cat <<END
 
-Mounted. The program is $program
-A shell that stands in $dir goes there again first: cd "\$PWD". Three commands to try next:
-  ls $dir/.snapshots                   every snapshot; the first holds what is there now
-  mkdir $dir/.snapshots/before         make one
-  cp -a $dir/.snapshots/latest/FILE .  bring a file back as it was
-and the one that takes it off again (your files stay where they are):
-  rewindfs umount $dir
+Mounted. A shell that stands in $dir goes there again first: cd "\$PWD"
+Three commands to try next: see every snapshot (the first holds what is there now), make one, and
+bring a file back as it was.
+  ls $past
+  mkdir $(quoted "$dir/.snapshots/before")
+  cp -a $past/latest/FILE .
+And the one that takes it off again (your files stay where they are):
+  $(quoted "$program") umount $(quoted "$dir")
 END
     exit 0
 fi
