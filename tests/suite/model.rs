@@ -6,16 +6,17 @@
 //! A failing seed prints the command that runs it again.
 
 use crate::harness::compare::{Except, Tree};
-use crate::harness::{Cmd, Mounted, Sandbox, noise, sized, sys};
+use crate::harness::{Cmd, Mounted, Sandbox, noise, sized, sys, wait_for};
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
 use rand::{Rng, SeedableRng};
+use rewindfs::limits::RACY;
 use std::collections::HashSet;
 use std::fs::{self, File, OpenOptions};
 use std::io;
-use std::os::unix::fs::{FileExt, PermissionsExt, lchown, symlink};
+use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt, lchown, symlink};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 const OPERATIONS: usize = 2_000;
 /// At least 20 snapshots in a run.
@@ -117,6 +118,9 @@ impl Model {
             if n == OPERATIONS / 3 || n == OPERATIONS * 4 / 5 {
                 mounted = self.while_nobody_looks(mounted, sandbox, beside);
             }
+            if n == OPERATIONS * 3 / 5 {
+                mounted = self.changed_in_disguise(mounted, sandbox, beside);
+            }
             if n == OPERATIONS / 2 && seed % 2 == 1 {
                 mounted = self.death_of_the_daemon(mounted, sandbox, beside);
             }
@@ -213,6 +217,94 @@ impl Model {
         self.open.clear();
         self.log.push("mounted".into());
         self.mount(sandbox, beside)
+    }
+
+    /// Changes files while nobody looks so that as little as possible shows: the same size, the
+    /// same time of change, a new file in place of the old. Before that everything has come to rest
+    /// and was looked at again, so that only a comparison of its attributes can tell that a file
+    /// was changed.
+    fn changed_in_disguise(
+        &mut self,
+        mounted: Mounted,
+        sandbox: &Sandbox,
+        beside: bool,
+    ) -> Mounted {
+        self.open.clear();
+        // Whatever chance has left of the tree, there is one for each disguise.
+        let own = [0, 1, 2, 3].map(|n| format!("quiet{n}"));
+        for name in &own {
+            let bytes = self.fresh(3_000);
+            let _ = fs::remove_dir_all(mounted.join(name));
+            fs::write(mounted.join(name), bytes).expect("a file in the root");
+        }
+        mounted.umount();
+        self.root = sandbox.work();
+        let changed = newest_change(&self.root);
+        wait_for("everything to come to rest", || {
+            SystemTime::now() > changed + RACY + Duration::from_millis(100)
+        });
+        self.mount(sandbox, beside).umount();
+        self.root = sandbox.work();
+        for n in 0..12 {
+            let path = match own.get(n) {
+                Some(name) => self.root.join(name),
+                None => match self.some_file(|meta| meta.len() > 0) {
+                    Some(path) => path,
+                    None => break,
+                },
+            };
+            let disguise = n % own.len();
+            let result = self.change_in_disguise(&path, disguise);
+            let line = format!(
+                "disguised {disguise} {}: {}",
+                self.shown(&path),
+                sys::errno(&result)
+            );
+            self.log.push(line);
+        }
+        self.log.push("mounted".into());
+        let mounted = self.mount(sandbox, beside);
+        self.snapshot(&mounted, sandbox, beside);
+        mounted
+    }
+
+    fn change_in_disguise(&mut self, path: &Path, disguise: usize) -> io::Result<()> {
+        let before = fs::metadata(path)?;
+        let times = (
+            (before.atime(), before.atime_nsec()),
+            (before.mtime(), before.mtime_nsec()),
+        );
+        let len = usize::try_from(before.len()).map_err(io::Error::other)?;
+        match disguise {
+            // Same size and time, in place.
+            0 => {
+                let at = self.rng.random_range(0..len);
+                let bytes = self.fresh((len - at).min(100));
+                let file = OpenOptions::new().write(true).open(path)?;
+                file.write_all_at(&bytes, at as u64)?;
+                sys::set_times(path, times.0, times.1)
+            }
+            // Same size.
+            1 => {
+                let bytes = self.fresh(len);
+                let file = OpenOptions::new().write(true).open(path)?;
+                file.write_all_at(&bytes, 0)
+            }
+            // Same time.
+            2 => {
+                let bytes = self.fresh(len + 10);
+                fs::write(path, bytes)?;
+                sys::set_times(path, times.0, times.1)
+            }
+            // Another file in its place, of the same size and time.
+            _ => {
+                let from = self.root.join("replacement");
+                let bytes = self.fresh(len);
+                fs::write(&from, bytes)?;
+                fs::rename(&from, path)?;
+                sys::set_times(path, times.0, times.1)
+            }
+        }
     }
 
     fn death_of_the_daemon(
@@ -527,6 +619,16 @@ impl Model {
         let short = path.strip_prefix(&self.root).unwrap_or(path);
         short.display().to_string()
     }
+}
+
+/// When something in a tree was last changed, by its ctime.
+fn newest_change(root: &Path) -> SystemTime {
+    let tree = Tree::read(root);
+    let newest = tree.entries.values().map(|entry| entry.ctime).max();
+    let (seconds, nanoseconds) = newest.expect("a root");
+    let nanoseconds = u32::try_from(nanoseconds).expect("less than a second");
+    let since = Duration::new(seconds.unsigned_abs(), nanoseconds);
+    SystemTime::UNIX_EPOCH + since
 }
 
 fn is_file(path: &Path) -> bool {
