@@ -95,6 +95,29 @@ pub const PRUNE_LINES: usize = 5_000;
 pub const STORE_WAIT: Duration = Duration::from_secs(3);
 /// Between two tries.
 pub const STORE_POLL: Duration = Duration::from_millis(50);
+/// A call to the store that lasts longer makes nobody wait who can keep the old bytes in memory.
+pub const STORE_SLOW: Duration = Duration::from_millis(100);
+/// A call that lasts longer makes nobody wait at all: what it would keep is recorded as lost.
+pub const STORE_STUCK: Duration = Duration::from_secs(1);
+/// A call that lasts longer stops history: a store on a disk that spins up, or is very busy, has
+/// answered by then.
+pub const STORE_HUNG: Duration = Duration::from_secs(10);
+/// Epochs that may be cut and not yet captured while the store is slow: about one comes a `settle`,
+/// so these are not reached before STORE_HUNG.
+pub const PENDING_SLOW_MAX: usize = 64;
+/// Between two tries to record again; doubled after each that fails.
+pub const RESUME_FIRST: Duration = Duration::from_secs(1);
+/// The longest time between two tries: opening a damaged store reads all of its log.
+pub const RESUME_LAST: Duration = Duration::from_secs(30);
+/// Times without history for the same reason that are closer are one: a store that fails whenever
+/// it is tried does not fill the list.
+pub const GAP_JOIN: Duration = Duration::from_secs(60);
+/// How long `status` says that a person should know of a time without history that is over.
+pub const GAP_NEWS: Duration = Duration::from_secs(24 * 3600);
+/// How long `mount` looks at what a directory holds before its first import: a million files.
+pub const ESTIMATE_WAIT: Duration = Duration::from_secs(60);
+/// Bytes that are recorded between two looks at the free space of the store's disk.
+pub const SPACE_STEP: u64 = 4 << 20;
 /// How often `umount` looks again whether somebody who used the directory has gone.
 pub const BUSY_TRIES: u32 = 4;
 /// Between two looks.

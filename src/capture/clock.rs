@@ -1,29 +1,22 @@
-//! The clock: makes checkpoints while something changes, and looks after free space and history
-//! that has stopped.
+//! The clock: makes checkpoints while something changes, and notices a store that does not answer.
+//! It never asks the store itself.
 
 use super::Recorder;
 use crate::format::record::EpochKind;
 use crate::limits;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// How often the clock looks.
 const TICK: Duration = Duration::from_millis(50);
-/// How often free space is looked at.
-const SPACE_EVERY: Duration = Duration::from_secs(1);
 /// How long a checkpoint waits for a silence, after `interval` is over.
 const PATIENCE: Duration = Duration::from_secs(1);
 
 impl Recorder {
     pub(super) fn clock(&self) {
-        let mut space = Instant::now();
         while !self.is_ending() {
             std::thread::sleep(TICK);
-            if space.elapsed() >= SPACE_EVERY {
-                space = Instant::now();
-                self.watch_space();
-                self.try_to_resume();
-            }
+            self.watch_calls();
             if self.trouble.is_recording() {
                 self.make_checkpoint();
             }

@@ -101,6 +101,10 @@ impl Recorder {
 
     fn commit(&self, notes: &Notes, pending: &Pending) -> Result<Outcome, StoreError> {
         let number = pending.body.number;
+        // Since it was stopped, nobody has kept what was changed.
+        if !self.trouble.is_recording() {
+            return Ok(Outcome::Failed(self.trouble.reason()));
+        }
         let Some(cut) = *pending.body.cut.lock() else {
             return Ok(Outcome::Failed("an epoch was never cut".to_owned()));
         };
@@ -168,6 +172,7 @@ impl Recorder {
             }
         }
         self.store.commit(batch)?;
+        self.note_from_before()?;
         drop(snapshots);
         self.counters.committed(time);
         Ok(Outcome::Committed)
@@ -213,11 +218,21 @@ impl Recorder {
             }
             _ => {}
         }
+        self.from_before.lock().exchange(before.as_ref(), &version);
         let by = self.actor_ids(&by, actors)?;
         batch.changes.push((id, Change::Inode { what, actors: by }));
         batch.live.push((inode.ino, live));
         batch.inodes.push((id, version));
         batch.reliances.push(relied);
+        Ok(())
+    }
+
+    /// Writes how much is left out from before the first mount, when that has become other.
+    pub(super) fn note_from_before(&self) -> Result<(), StoreError> {
+        let amount = *self.from_before.lock();
+        if amount != self.store.from_before()? {
+            self.store.set_from_before(amount)?;
+        }
         Ok(())
     }
 
@@ -340,7 +355,7 @@ impl Recorder {
     }
 }
 
-fn lost_files(batch: &Commit) -> u64 {
+pub(super) fn lost_files(batch: &Commit) -> u64 {
     let lost = |version: &InodeVersion| matches!(version, InodeVersion::Present(record) if matches!(record.content, Content::Lost(_)));
     batch
         .inodes

@@ -49,6 +49,8 @@ pub(super) enum Failed {
     File(LostReason),
     /// The store: nothing can be recorded.
     Store(StoreError),
+    /// Nothing is recorded any more.
+    Stopped,
 }
 
 impl From<StoreError> for Failed {
@@ -356,6 +358,10 @@ impl Capture<'_> {
     fn store_bytes(&mut self, bytes: &[u8]) -> Result<(), Failed> {
         let hash: Hash = self.recorder.store.put_chunk(self.relied, bytes)?;
         let len = u32::try_from(bytes.len()).map_err(io::Error::other)?;
+        self.recorder.spend_space(u64::from(len));
+        if !self.recorder.trouble.is_recording() {
+            return Err(Failed::Stopped);
+        }
         self.hashed_bytes += u64::from(len);
         self.pieces.push(Piece::Data { len, hash });
         Ok(())

@@ -234,7 +234,9 @@ impl Recorder {
         if size == 0 {
             return Ok(());
         }
-        if self.pending_epochs() >= limits::PENDING_MAX {
+        let pending = self.pending_epochs();
+        let slow = self.store.longest_call() >= limits::STORE_SLOW;
+        if pending >= limits::PENDING_MAX && !(slow && pending < limits::PENDING_SLOW_MAX) {
             return Err(Wait);
         }
         self.cut(EpochKind::Checkpoint, false, false, Vec::new());
@@ -327,7 +329,9 @@ impl Recorder {
             return Ok(());
         }
         let full = self.stash_bytes.load(Ordering::Relaxed) + bytes > limits::STASH_MAX;
-        if full || bytes > limits::STASH_PIECE {
+        // While the store keeps the capture waiting, memory is what there is.
+        let slow = || self.store.longest_call() >= limits::STORE_SLOW;
+        if full || bytes > limits::STASH_PIECE && !slow() {
             return self.await_capture(inode, epoch);
         }
         let sparse = older.stat.blocks.saturating_mul(512) < older.stat.size;
@@ -360,7 +364,8 @@ impl Recorder {
             return Ok(());
         };
         let since = *version.awaited.get_or_insert_with(Instant::now);
-        if since.elapsed() >= limits::CAPTURE_WAIT {
+        let stuck = self.store.longest_call() >= limits::STORE_STUCK;
+        if stuck || since.elapsed() >= limits::CAPTURE_WAIT {
             version.lost = Some(LostReason::TooSlow);
             return Ok(());
         }

@@ -29,9 +29,10 @@ mod work;
 pub use deed::{ContentChange, NameChange, NamesDeed, Touch, Wait};
 pub use snapshot::{NewSnapshot, delete_snapshot, rename_snapshot};
 pub use status::{ScanProgress, Status};
+pub use trouble::floor;
 
 use crate::backing::Backing;
-use crate::format::record::EpochKind;
+use crate::format::record::{EpochKind, EpochRecord, EpochState, FromBefore};
 use crate::id::Epoch;
 use crate::inodes::{Inode, Inodes};
 use crate::limits;
@@ -59,6 +60,20 @@ pub struct Options {
     pub min_free: Option<u64>,
     /// Nothing is recorded at all (`-o nohistory`).
     pub off: bool,
+    /// What becomes of content from before the first mount.
+    pub import: Import,
+}
+
+/// What becomes of the content that a directory had before its first mount.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Import {
+    /// It is recorded by the first scan.
+    #[default]
+    All,
+    /// The same, and what an earlier mount left out is recorded too.
+    Rest,
+    /// It is not: names and attributes are, content from when it is changed.
+    Changes,
 }
 
 impl Default for Options {
@@ -68,6 +83,7 @@ impl Default for Options {
             interval: limits::INTERVAL,
             min_free: None,
             off: false,
+            import: Import::All,
         }
     }
 }
@@ -143,10 +159,32 @@ pub struct Recorder {
     /// Monotonic milliseconds (since `born`) of the last change that was noted.
     last_noted_ms: AtomicU64,
     born: Instant,
+    /// When it was started.
+    began: Timestamp,
+    /// Bytes brought into the store since its free space was looked at.
+    spent: AtomicU64,
     ending: AtomicBool,
     flusher: Mutex<Option<Arc<dyn Flush>>>,
     threads: Mutex<Vec<JoinHandle<()>>>,
     counters: status::Counters,
+    from_before: Mutex<FromBefore>,
+}
+
+/// Whether no state of a store is whole yet: the next scan is the first import.
+///
+/// # Errors
+/// A store that can't be read.
+pub fn is_first(store: &Store) -> Result<bool, StoreError> {
+    let view = store.view();
+    let mut at = view.newest_epoch()?;
+    while let Some(epoch) = at {
+        let whole = |record: EpochRecord| record.state == EpochState::Whole;
+        if view.epoch(epoch)?.is_some_and(whole) {
+            return Ok(false);
+        }
+        at = view.listed_before(epoch)?;
+    }
+    Ok(true)
 }
 
 impl Recorder {
@@ -196,10 +234,13 @@ impl Recorder {
             stash_bytes: AtomicU64::new(0),
             last_noted_ms: AtomicU64::new(0),
             born: Instant::now(),
+            began: Timestamp::now(),
+            spent: AtomicU64::new(0),
             ending: AtomicBool::new(false),
             flusher: Mutex::new(None),
             threads: Mutex::new(Vec::new()),
             counters: status::Counters::default(),
+            from_before: Mutex::new(store.from_before()?),
             store,
             options,
         }))
@@ -229,6 +270,7 @@ impl Recorder {
         start("commit", |recorder| recorder.commit_loop())?;
         start("clock", |recorder| recorder.clock())?;
         start("scan", |recorder| recorder.scan_loop())?;
+        start("watch", |recorder| recorder.watch())?;
         Ok(())
     }
 
@@ -325,6 +367,10 @@ impl Recorder {
     pub fn finish(&self, progress: &dyn Fn(&Status)) -> Result<(), CaptureError> {
         if self.options.off {
             return Ok(());
+        }
+        if self.store.longest_call() >= limits::STORE_STUCK && !self.trouble.is_recording() {
+            // Nothing that waits for it would ever end; the next mount finds what is missing.
+            return Err(CaptureError::Stopped(self.trouble.reason()));
         }
         self.stop_scan();
         let mut result = self.sync_with(None, progress);

@@ -11,10 +11,10 @@
 //! 5. Its batches are facts: each is committed by itself, none names what is not in the store.
 
 use super::work::Captured;
-use super::{CaptureError, Recorder, commit, snapshot::NewSnapshot, status::ScanProgress};
+use super::{Import, Recorder, commit, snapshot::NewSnapshot, status::ScanProgress};
 use crate::format::record::{
-    Change, Dirent, EpochKind, EpochRecord, EpochState, EpochStatistics, InodeVersion, Kind,
-    LiveEntry, SnapshotMode, What,
+    Change, Content, Dirent, EpochKind, EpochRecord, EpochState, EpochStatistics, InodeVersion,
+    Kind, LiveEntry, LostReason, SnapshotMode, What,
 };
 use crate::id::{Epoch, FileId};
 use crate::inodes::track::{Identity, Look, Version};
@@ -169,21 +169,23 @@ pub(super) struct Walk {
     actors: commit::ActorIds,
     statistics: EpochStatistics,
     facts: u64,
+    /// Content from before the first mount is not to be imported.
+    names_only: bool,
 }
 
 impl Recorder {
     /// Begins the scan that each start begins with: its epoch comes before the open one.
-    pub(super) fn begin_first_scan(&self) -> Result<(), CaptureError> {
+    pub(super) fn begin_first_scan(&self) -> Result<(), StoreError> {
         let mut cutter = self.cutter.lock();
         let epoch = Epoch(cutter.next.0 - 2);
         let time = cutter.tick();
         drop(cutter);
-        self.begin_scan(epoch, time)
+        self.begin_scan(epoch, time, super::is_first(&self.store)?);
+        Ok(())
     }
 
     /// Decides what a scan is of: everything as it is now. The scan thread does the rest.
-    pub(super) fn begin_scan(&self, epoch: Epoch, time: Timestamp) -> Result<(), CaptureError> {
-        let first = !self.has_whole_epoch()?;
+    pub(super) fn begin_scan(&self, epoch: Epoch, time: Timestamp, first: bool) {
         self.scan.reached.lock().clear();
         self.scan.named.lock().clear();
         self.scan.epoch.store(epoch.0, Ordering::Release);
@@ -194,22 +196,6 @@ impl Recorder {
         self.scan.whole.store(false, Ordering::Release);
         self.scan.running.store(true, Ordering::Release);
         self.signal.raise();
-        Ok(())
-    }
-
-    fn has_whole_epoch(&self) -> Result<bool, StoreError> {
-        let view = self.store.view();
-        let mut at = view.newest_epoch()?;
-        while let Some(epoch) = at {
-            if view
-                .epoch(epoch)?
-                .is_some_and(|record| record.state == EpochState::Whole)
-            {
-                return Ok(true);
-            }
-            at = view.listed_before(epoch)?;
-        }
-        Ok(false)
     }
 
     pub(super) fn stop_scan(&self) {
@@ -234,6 +220,8 @@ impl Recorder {
     }
 
     fn run_scan(&self) {
+        // Whoever begins one again after a stop holds it until history is kept again.
+        drop(self.cutter.lock());
         let result = self.scan_all();
         let epoch = Epoch(self.scan.epoch.load(Ordering::Acquire));
         if let Err(error) = &result {
@@ -292,6 +280,7 @@ impl Recorder {
             let view = self.store.view();
             (view.newest_epoch()?.is_none(), self.suspects()?)
         };
+        let first = self.scan.first.load(Ordering::Acquire);
         Ok(Walk {
             epoch: Epoch(self.scan.epoch.load(Ordering::Acquire)),
             fresh,
@@ -302,6 +291,7 @@ impl Recorder {
             actors: commit::ActorIds::new(),
             statistics: EpochStatistics::default(),
             facts: 0,
+            names_only: first && self.options.import == Import::Changes,
         })
     }
 
@@ -321,7 +311,18 @@ impl Recorder {
         };
         let birth = live.and_then(|_| self.birth_of(inode));
         let live = live.filter(|live| live.birth == birth);
-        if !self.reach(walk, inode, live) {
+        // Content that is not in the store can't have become other bytes behind the same times.
+        let mut unread = false;
+        if let Some(live) = live
+            && self.from_before.lock().files > 0
+            && self.is_from_before(live.id)?
+        {
+            unread = self.options.import != Import::Rest;
+            if !unread {
+                walk.suspects.insert(live.id);
+            }
+        }
+        if !self.reach(walk, inode, live, unread) {
             if !walk.fresh {
                 walk.seen.insert(self.file_id(inode)?);
             }
@@ -341,8 +342,23 @@ impl Recorder {
         Ok(())
     }
 
+    /// Whether the content of a file was not to be imported.
+    fn is_from_before(&self, id: FileId) -> Result<bool, StoreError> {
+        let newest = self.store.view().inode_at(id, Epoch::MAX)?;
+        let Some((_, InodeVersion::Present(inode))) = newest else {
+            return Ok(false);
+        };
+        Ok(inode.content == Content::Lost(LostReason::NotImported))
+    }
+
     /// Marks the file as reached; true if it has a version of the scan's epoch.
-    fn reach(&self, walk: &Walk, inode: &Arc<Inode>, live: Option<LiveEntry>) -> bool {
+    fn reach(
+        &self,
+        walk: &Walk,
+        inode: &Arc<Inode>,
+        live: Option<LiveEntry>,
+        unread: bool,
+    ) -> bool {
         let mut track = inode.track.lock();
         if !self.scan.reached.lock().insert(inode.ino) {
             return false;
@@ -355,21 +371,27 @@ impl Recorder {
         }
         if let Some(version) = track.version(walk.epoch) {
             // Changed meanwhile: what it was is kept; it need not be read if that is known.
-            if version.look.is_some_and(|look| walk.is_clean(&look, live)) {
+            if version
+                .look
+                .is_some_and(|look| walk.is_clean(&look, live, unread))
+            {
                 version.dirty = crate::inodes::track::Dirty::default();
             }
             return true;
         }
         let look = self.look(inode).ok();
-        if look.is_some_and(|look| walk.is_clean(&look, live)) {
+        if look.is_some_and(|look| walk.is_clean(&look, live, unread)) {
             return false;
         }
         let mut version = Version::new(walk.epoch);
         version.dirty.everything();
         version.look = look;
         version.xattrs = super::deed::read_xattrs(inode, self.inodes.backing().root()).ok();
+        if walk.names_only && look.is_some_and(|look| look.stat.size > 0) {
+            version.lost = Some(LostReason::NotImported);
+        }
         if look.is_none() {
-            version.lost = Some(crate::format::record::LostReason::ReadError);
+            version.lost = Some(LostReason::ReadError);
         }
         self.inodes.pin(inode);
         track.versions.insert(0, version);
@@ -425,6 +447,11 @@ impl Recorder {
             }
             walk.statistics.inodes += 1;
             walk.facts += 1;
+            let gone = self.store.view().inode_at(id, before)?;
+            let gone = gone.map(|(_, version)| version);
+            self.from_before
+                .lock()
+                .exchange(gone.as_ref(), &InodeVersion::Gone);
             self.store.commit(batch)?;
         }
         Ok(())
@@ -462,6 +489,7 @@ impl Recorder {
         }
         walk.statistics.inodes += batch.inodes.len() as u64;
         walk.statistics.dirents += batch.dirents.len() as u64;
+        walk.statistics.lost_files += commit::lost_files(&batch);
         walk.facts += (batch.inodes.len() + batch.dirents.len()) as u64;
         let nothing = batch.inodes.is_empty() && batch.dirents.is_empty() && batch.live.is_empty();
         let result = if nothing {
@@ -478,6 +506,7 @@ impl Recorder {
     /// The scan is whole, and with it everything that waited for it.
     fn finish_walk(&self, walk: &mut Walk) -> Result<(), ScanError> {
         let _order = self.scan.commit_order();
+        self.note_from_before()?;
         let time = *self.scan.time.lock();
         let first = self.scan.first.load(Ordering::Acquire);
         if walk.facts > 0 || first {
@@ -553,13 +582,13 @@ impl Recorder {
 impl Walk {
     /// Whether the file is certainly what the store holds: same size and times, and looked at
     /// long enough after its last change that another one would show.
-    fn is_clean(&self, look: &Look, live: Option<LiveEntry>) -> bool {
+    fn is_clean(&self, look: &Look, live: Option<LiveEntry>, unread: bool) -> bool {
         let Some(live) = live else { return false };
         let same = (look.stat.size, look.stat.mtime, look.stat.ctime)
             == (live.size, live.mtime, live.ctime);
         let racy_s = i64::try_from(limits::RACY.as_secs()).unwrap_or(2);
         let settled =
             (live.ctime.sec + racy_s, live.ctime.nsec) < (live.looked.sec, live.looked.nsec);
-        same && settled && !self.suspects.contains(&live.id)
+        same && (settled || unread) && !self.suspects.contains(&live.id)
     }
 }

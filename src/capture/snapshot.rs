@@ -102,6 +102,10 @@ impl Recorder {
         if !self.await_scan(deadline) {
             return Err(CaptureError::TimedOut);
         }
+        // A scan that was cut off by a stop has not seen what the name is to stand for.
+        if !self.trouble.is_recording() {
+            return Err(CaptureError::Stopped(self.trouble.reason()));
+        }
         let view = self.store.view();
         let number = pending.body.number;
         let epoch = view

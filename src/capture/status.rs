@@ -59,6 +59,10 @@ pub(super) struct Counters {
 }
 
 impl Counters {
+    pub(super) fn last_committed(&self) -> Option<Timestamp> {
+        *self.last.lock()
+    }
+
     pub(super) fn committed(&self, time: Timestamp) {
         *self.last.lock() = Some(time);
     }

@@ -1,5 +1,10 @@
 //! When history can't be kept: it stops, says so once, leaves the live tree alone, and goes on by
 //! itself when the cause has gone, with a scan that finds what happened meanwhile.
+//!
+//! 1. Stopping asks the store for nothing and waits for nothing: a store that does not answer is
+//!    one of the reasons to stop.
+//! 2. Everything else that may wait for the store is done by a thread of its own (`watch`).
+//! 3. Recording again begins when the last epoch from before is out of the way.
 
 use super::Recorder;
 use crate::format::record::{EpochKind, Gap};
@@ -8,11 +13,34 @@ use crate::store::StoreError;
 use crate::time::Timestamp;
 use parking_lot::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+/// What is said of a disk of which the last part is left to its users.
+const ALMOST_FULL: &str = "the disk is almost full";
 
 /// Whether history is kept, and if not, why and since when.
 pub(super) struct Trouble {
     recording: AtomicBool,
-    stopped: Mutex<Option<(Timestamp, String)>>,
+    stopped: Mutex<Option<Stop>>,
+    retry: Mutex<Retry>,
+}
+
+/// Why and since when nothing is recorded.
+#[derive(Clone, Debug)]
+struct Stop {
+    since: Timestamp,
+    reason: String,
+    /// The store is found where the next process looks for it.
+    kept: bool,
+}
+
+/// When it is tried again.
+struct Retry {
+    not_before: Instant,
+    pause: Duration,
+    resumed: Option<Instant>,
+    /// What was said last: the same is not said again for a store that fails at each try.
+    said: String,
 }
 
 impl Trouble {
@@ -20,6 +48,12 @@ impl Trouble {
         Trouble {
             recording: AtomicBool::new(recording),
             stopped: Mutex::new(None),
+            retry: Mutex::new(Retry {
+                not_before: Instant::now(),
+                pause: limits::RESUME_FIRST,
+                resumed: None,
+                said: String::new(),
+            }),
         }
     }
 
@@ -29,41 +63,127 @@ impl Trouble {
 
     pub(super) fn reason(&self) -> String {
         match &*self.stopped.lock() {
-            Some((_, reason)) => reason.clone(),
+            Some(stop) => stop.reason.clone(),
             None => "history is switched off (-o nohistory)".to_owned(),
         }
+    }
+
+    /// Sets when it is tried next; true if this reason was not said just now.
+    fn stopped_for(&self, reason: &str) -> bool {
+        let mut retry = self.retry.lock();
+        let again = retry
+            .resumed
+            .is_some_and(|at| at.elapsed() < limits::GAP_JOIN);
+        if !again {
+            retry.pause = limits::RESUME_FIRST;
+        }
+        retry.put_off();
+        let news = !again || retry.said != reason;
+        reason.clone_into(&mut retry.said);
+        news
+    }
+}
+
+impl Retry {
+    fn put_off(&mut self) {
+        self.not_before = Instant::now() + self.pause;
+        self.pause = (self.pause * 2).min(limits::RESUME_LAST);
     }
 }
 
 impl Recorder {
     /// The store refused: nothing can be recorded until that is mended.
     pub(super) fn store_failed(&self, error: &StoreError) {
-        self.stop_recording(&error.to_string());
+        // What failed once is not gone on with: it is closed and opened anew.
+        self.store.distrust();
+        log::debug!("the store failed: {error:?}");
+        self.stop_recording(&error.in_words());
     }
 
     /// Stops history. What is noted is given up, what is preserved is released, and everybody
     /// who waits goes on.
     pub(super) fn stop_recording(&self, reason: &str) {
+        let since = self.recorded_until();
         {
             let mut stopped = self.trouble.stopped.lock();
-            if stopped.is_some() {
+            if stopped.is_some() || self.options.off {
                 return;
             }
-            *stopped = Some((Timestamp::now(), reason.to_owned()));
+            *stopped = Some(Stop {
+                since,
+                reason: reason.to_owned(),
+                kept: false,
+            });
         }
         self.trouble.recording.store(false, Ordering::Release);
-        log::error!("nothing is recorded from now on: {reason}");
+        self.store.begin_gap(Gap {
+            from: since,
+            to: None,
+            reason: reason.to_owned(),
+        });
         // The committer gives up every epoch that is cut.
         self.cut(EpochKind::Checkpoint, true, false, Vec::new());
         self.signal.raise();
+        if self.trouble.stopped_for(reason) {
+            log::error!("nothing is recorded from now on: {reason}");
+        }
+    }
+
+    /// Up to when everything is in the store: now, unless something is noted.
+    fn recorded_until(&self) -> Timestamp {
+        let noted = self.open.load().body.noted.load(Ordering::Relaxed) > 0;
+        if noted || self.pending_epochs() > 0 {
+            self.counters.last_committed().unwrap_or(self.began)
+        } else {
+            Timestamp::now()
+        }
     }
 
     /// Free bytes below which history stops.
     fn floor(&self, size: u64) -> u64 {
-        let percent = size / 100 * limits::MIN_FREE_PERCENT;
-        self.options
-            .min_free
-            .unwrap_or_else(|| limits::MIN_FREE_BYTES.min(percent))
+        floor(self.options.min_free, size)
+    }
+
+    /// What the thread does that looks after the store until the end.
+    pub(super) fn watch(&self) {
+        while !self.is_ending() {
+            let seen = self.signal.count();
+            self.keep_stop();
+            self.watch_space();
+            self.try_to_resume();
+            let wake = Instant::now() + limits::RESUME_FIRST;
+            let mut seen = seen;
+            // A bell that rings for everything does not make it look more often.
+            while Instant::now() < wake && !self.is_ending() && !self.must_keep_stop() {
+                seen = self.signal.wait(seen, Duration::from_millis(200));
+            }
+        }
+    }
+
+    fn must_keep_stop(&self) -> bool {
+        let stopped = self.trouble.stopped.lock();
+        stopped.as_ref().is_some_and(|stop| !stop.kept)
+    }
+
+    /// Sees to it that the next process learns of the stop, should this one be killed.
+    fn keep_stop(&self) {
+        if !self.must_keep_stop() {
+            return;
+        }
+        if let Err(error) = self.store.keep_gap() {
+            log::debug!("that nothing is recorded can't be noted: {error:?}");
+        }
+        if let Some(stop) = &mut *self.trouble.stopped.lock() {
+            stop.kept = true;
+        }
+    }
+
+    /// Stops history when the store has not answered for too long. Asks it for nothing.
+    pub(super) fn watch_calls(&self) {
+        if self.trouble.is_recording() && self.store.longest_call() >= limits::STORE_HUNG {
+            self.store.distrust();
+            self.stop_recording("the store does not answer");
+        }
     }
 
     /// Stops history before it takes the last part of the disk.
@@ -71,68 +191,107 @@ impl Recorder {
         if !self.trouble.is_recording() {
             return;
         }
-        if let Ok((free, size)) = self.store.free_space()
-            && free < self.floor(size)
-        {
-            self.stop_recording("the disk is almost full");
+        let Ok((free, size)) = self.store.free_space() else {
+            return;
+        };
+        if free.saturating_sub(self.store.unwritten_bytes()) >= self.floor(size) {
+            return;
+        }
+        // Here a policy may drop old states first: if that made room, recording goes on.
+        self.stop_recording(ALMOST_FULL);
+    }
+
+    /// Whether so many bytes may be brought into the store at once.
+    pub(super) fn has_room_for(&self, bytes: u64) -> bool {
+        self.store
+            .free_space()
+            .is_ok_and(|(free, size)| free.saturating_sub(self.floor(size)) > bytes)
+    }
+
+    /// Bytes were brought into the store: looks at the free space now and then.
+    pub(super) fn spend_space(&self, bytes: u64) {
+        let spent = self.spent.fetch_add(bytes, Ordering::Relaxed) + bytes;
+        if spent >= limits::SPACE_STEP {
+            self.spent.store(0, Ordering::Relaxed);
+            self.watch_space();
         }
     }
 
     /// Goes on when the cause has gone.
-    pub(super) fn try_to_resume(&self) {
-        let Some((since, reason)) = self.trouble.stopped.lock().clone() else {
+    fn try_to_resume(&self) {
+        let Some(stop) = self.trouble.stopped.lock().clone() else {
             return;
         };
         if self.is_ending() || self.pending_epochs() > 0 || self.scan.is_running() {
             return;
         }
+        if Instant::now() < self.trouble.retry.lock().not_before {
+            return;
+        }
         let room = self.store.free_space().is_ok_and(|(free, size)| {
             let floor = self.floor(size);
-            free > floor + floor / 4
+            free >= floor + floor / 4
         });
-        if !room || self.store.reopen().is_err() {
-            return;
+        let result = match room || stop.reason != ALMOST_FULL {
+            true => self.store.reopen(),
+            false => return,
+        };
+        let resumed = result.and_then(|()| self.restart());
+        let mut retry = self.trouble.retry.lock();
+        match resumed {
+            Ok(()) => {
+                retry.resumed = Some(Instant::now());
+                drop(retry);
+                log::warn!("recording again after: {}", stop.reason);
+            }
+            Err(error) => {
+                retry.put_off();
+                drop(retry);
+                log::debug!("history can't go on yet: {error:?}");
+                self.change_reason(&error.in_words());
+            }
         }
-        if self.put_gap(since, &reason).is_err() {
+    }
+
+    /// While nothing is recorded the cause may become another: a disk that was full is removed.
+    fn change_reason(&self, reason: &str) {
+        let mut stopped = self.trouble.stopped.lock();
+        let Some(stop) = stopped.as_mut().filter(|stop| stop.reason != reason) else {
             return;
-        }
-        if let Err(error) = self.restart() {
-            log::warn!("history can't go on yet: {error}");
-            return;
-        }
-        log::warn!("recording again after: {reason}");
+        };
+        log::error!("still nothing is recorded: {reason}");
+        reason.clone_into(&mut stop.reason);
+        stop.kept = false;
+        self.store.begin_gap(Gap {
+            from: stop.since,
+            to: None,
+            reason: reason.to_owned(),
+        });
     }
 
     /// A stop that lasts to the end of the recorder ends with it: what changed meanwhile is found
     /// by the next scan. To be called when nothing is written any more.
     pub(super) fn close_gap(&self) {
-        let Some((since, reason)) = self.trouble.stopped.lock().clone() else {
+        if self.trouble.stopped.lock().is_none() {
             return;
-        };
+        }
         let put = self.store.reopen();
-        if let Err(error) = put.and_then(|()| self.put_gap(since, &reason)) {
+        if let Err(error) = put.and_then(|()| self.store.end_gap(Timestamp::now())) {
             log::warn!("the store does not take that nothing was recorded: {error}");
         }
     }
 
-    fn put_gap(&self, since: Timestamp, reason: &str) -> Result<(), StoreError> {
-        let gap = Gap {
-            from: since,
-            to: Some(Timestamp::now()),
-            reason: reason.to_owned(),
-        };
-        self.store
-            .put_gap(u64::try_from(since.0).unwrap_or(0), &gap)
-    }
-
-    /// A new scan, and a new open epoch behind it.
-    fn restart(&self) -> Result<(), super::CaptureError> {
+    /// A new scan, and a new open epoch behind it; the time without history ends.
+    fn restart(&self) -> Result<(), StoreError> {
+        // Before the cutter's lock: live operations take it, and the store may not answer.
+        let first = super::is_first(&self.store)?;
+        self.store.end_gap(Timestamp::now())?;
         let mut cutter = self.cutter.lock();
         let scan = cutter.next;
         let open = scan.next();
         cutter.next = open.next();
         let time = cutter.tick();
-        self.begin_scan(scan, time)?;
+        self.begin_scan(scan, time, first);
         let old = self
             .open
             .swap(super::epoch::Held::open(open, self.signal.clone()));
@@ -143,4 +302,10 @@ impl Recorder {
         self.signal.raise();
         Ok(())
     }
+}
+
+/// Free bytes of a file system of `size` bytes below which history stops.
+pub fn floor(min_free: Option<u64>, size: u64) -> u64 {
+    let percent = size / 100 * limits::MIN_FREE_PERCENT;
+    min_free.unwrap_or_else(|| limits::MIN_FREE_BYTES.min(percent))
 }

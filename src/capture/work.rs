@@ -214,9 +214,16 @@ impl Recorder {
                 match self.content_of(inode, epoch, &facts, &look, &mut captured.relied) {
                     Ok(found) => found,
                     Err(Failed::Store(error)) => return Err(error),
+                    Err(Failed::Stopped) => {
+                        // Not even as lost: the next scan reads it.
+                        self.forget_version(inode, epoch);
+                        return Ok(());
+                    }
                     Err(Failed::File(reason)) => (Content::Lost(reason), 0),
                 };
-            if let Content::Lost(reason) = found {
+            if let Content::Lost(reason) = found
+                && reason != LostReason::NotImported
+            {
                 self.note_unreadable(inode, reason);
             }
             captured.hashed_bytes = hashed;
@@ -311,6 +318,11 @@ impl Recorder {
         };
         let readable_before = before
             .is_some_and(|(content, _)| !matches!(content, Content::Lost(_) | Content::Purged(_)));
+        let from_before =
+            before.is_some_and(|(was, _)| was == Content::Lost(LostReason::NotImported));
+        if from_before && (facts.dirty.is_clean() || !self.has_room_for(look.stat.size)) {
+            return Ok((Content::Lost(LostReason::NotImported), 0));
+        }
         if facts.dirty.is_clean()
             && readable_before
             && let Some((content, size)) = before

@@ -1,6 +1,7 @@
 //! Exactly what a person can type, and nothing about what it means. `--help`, the completions
 //! and the manual pages are made from it.
 
+use super::daemon::Import;
 use super::option::KNOWN;
 use clap::{Args as ClapArgs, CommandFactory, Parser, Subcommand, ValueEnum};
 use std::ffi::OsString;
@@ -100,6 +101,10 @@ pub struct Mount {
     /// Go on with the history of another directory that was at this place, or with a moved DIR
     #[arg(long)]
     pub adopt: bool,
+    /// The first time: record all that is there, or only what changes from then on; without it, all
+    /// if there is room
+    #[arg(long, value_name = "all|changes")]
+    pub import: Option<Import>,
     /// `hide`: accept that what is mounted below DIR shows as empty folders
     #[arg(long, value_name = "hide")]
     pub cross_mounts: Option<CrossMounts>,

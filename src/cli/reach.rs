@@ -95,6 +95,7 @@ fn open_here(place: &Place, folder: &Folder, request: &Request) -> Result<Servic
             interval: limits::INTERVAL,
             min_free: None,
             off: false,
+            import: crate::capture::Import::All,
         };
         let started = Recorder::start(Arc::new(backing), Arc::clone(&store), options);
         Some(started.map_err(|error| Error::Refused {

@@ -2,10 +2,10 @@
 //! many states there are.
 
 use super::error::Error;
-use super::report::{Line, LineKind, Named};
+use super::report::{Line, LineKind, Named, Unrecorded};
 use super::request::{PAGE, Position};
 use super::when::When;
-use crate::format::record::{EpochRecord, EpochState, Header, Snapshot};
+use crate::format::record::{EpochRecord, EpochState, Gap, Header, Snapshot};
 use crate::id::Epoch;
 use crate::store::{Store, View};
 use std::collections::BTreeMap;
@@ -30,13 +30,50 @@ pub fn page(
     for snapshots in names.values_mut() {
         snapshots.sort_by_key(|(_, snapshot)| snapshot.id);
     }
+    let begin = match after.as_ref().map(|position| Epoch(position.epoch)) {
+        Some(epoch) => view.header(epoch)?.map(|header| When(header.time)),
+        None => None,
+    };
     let mut page = Page::new(after);
     if checkpoints {
         fill_with_all(&view, &names, &mut page)?;
     } else {
         fill_with_names(&view, &names, &mut page)?;
     }
+    let end = page.next.as_ref().and(page.lines.last());
+    let end = end.map(|line| line.time);
+    add_unrecorded(&mut page.lines, view.gaps()?, begin, end);
     Ok((page.lines, page.next))
+}
+
+/// Puts the times without history that begin on this page between its states. A page ends with
+/// its last state, the last one never.
+fn add_unrecorded(lines: &mut Vec<Line>, gaps: Vec<Gap>, begin: Option<When>, end: Option<When>) {
+    for gap in gaps {
+        let from = When(gap.from);
+        let earlier = begin.is_some_and(|begin| from < begin);
+        let later = end.is_some_and(|end| from >= end);
+        if !earlier && !later {
+            let at = lines.partition_point(|line| line.time <= from);
+            lines.insert(at, unrecorded(gap));
+        }
+    }
+}
+
+fn unrecorded(gap: Gap) -> Line {
+    Line {
+        kind: LineKind::Unrecorded,
+        time: When(gap.from),
+        complete: false,
+        quiet: false,
+        files_left_out: 0,
+        snapshot: None,
+        unrecorded: Some(Unrecorded {
+            from: When(gap.from),
+            to: gap.to.map(When),
+            reason: gap.reason,
+        }),
+    }
 }
 
 type Names = BTreeMap<Epoch, Vec<(String, Snapshot)>>;
@@ -152,5 +189,47 @@ fn line(record: &EpochRecord, header: &Header, snapshot: Option<(&String, &Snaps
             held: snapshot.hold.is_some(),
             uid: snapshot.by_uid,
         }),
+        unrecorded: None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::time::Timestamp;
+
+    fn gap(from: i64) -> Gap {
+        Gap {
+            from: Timestamp(from),
+            to: Some(Timestamp(from + 5)),
+            reason: "full".into(),
+        }
+    }
+
+    fn state(time: i64) -> Line {
+        Line {
+            kind: LineKind::Checkpoint,
+            unrecorded: None,
+            ..unrecorded(gap(time))
+        }
+    }
+
+    #[test]
+    fn times_without_history_stand_between_the_states_and_on_one_page_each() {
+        let gaps = || vec![gap(5), gap(10), gap(25), gap(40)];
+        let times = |lines: &[Line]| -> Vec<(i64, bool)> {
+            let of = |line: &Line| (line.time.0.0, line.unrecorded.is_some());
+            lines.iter().map(of).collect()
+        };
+        let mut first = vec![state(10), state(20)];
+        let mut last = vec![state(30)];
+        let border = Some(When(Timestamp(20)));
+        add_unrecorded(&mut first, gaps(), None, border);
+        add_unrecorded(&mut last, gaps(), border, None);
+        assert_eq!(
+            times(&first),
+            [(5, true), (10, false), (10, true), (20, false)]
+        );
+        assert_eq!(times(&last), [(25, true), (30, false), (40, true)]);
     }
 }

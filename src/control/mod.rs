@@ -9,6 +9,7 @@
 pub mod check;
 pub mod client;
 pub mod error;
+pub mod estimate;
 pub mod folder;
 pub mod identity;
 mod listing;

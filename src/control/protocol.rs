@@ -124,6 +124,8 @@ mod tests {
                     to: None,
                     reason: text(),
                 }],
+                files_from_before: 7,
+                bytes_from_before: 8,
             },
             history: History {
                 snapshots: 2,
@@ -153,6 +155,7 @@ mod tests {
             quiet: false,
             files_left_out: 1,
             snapshot,
+            unrecorded: None,
         };
         let named = Named {
             name: text(),

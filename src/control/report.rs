@@ -21,6 +21,9 @@ pub struct Line {
     /// Set for snapshots.
     #[serde(flatten, skip_serializing_if = "Option::is_none")]
     pub snapshot: Option<Named>,
+    /// Set for a time in which nothing was recorded; `time` is its beginning.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unrecorded: Option<Unrecorded>,
 }
 
 /// Whether a state has a name.
@@ -29,6 +32,8 @@ pub struct Line {
 pub enum LineKind {
     Snapshot,
     Checkpoint,
+    /// No state: nothing was recorded for a time.
+    Unrecorded,
 }
 
 /// What a snapshot has beyond a checkpoint.
@@ -125,6 +130,11 @@ pub struct LeftOut {
     pub shadowed: Vec<String>,
     /// When nothing was recorded, newest last, at most 100.
     pub unrecorded: Vec<Unrecorded>,
+    /// Files from before the first mount that were not to be imported (`--import changes`) and
+    /// have not been changed since.
+    pub files_from_before: u64,
+    /// Their bytes.
+    pub bytes_from_before: u64,
 }
 
 /// A file that can't be recorded.

@@ -7,6 +7,8 @@ use super::service::Service;
 use super::when::When;
 use crate::format::record::LostReason;
 use crate::id::Epoch;
+use crate::limits;
+use crate::time::{TimeZone, Timestamp};
 use std::path::Path;
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
@@ -34,14 +36,27 @@ pub fn report(service: &Service) -> Result<Status, Error> {
         }
         None => None,
     };
-    let counted = count(service)?;
-    let left_out = left_out(service, recorder.as_ref(), counted.files_left_out)?;
-    let store = store(service, &counted)?;
+    // A store that can't be read is what a person asks about: it must not keep this from him.
+    let mut unreadable = |error: Error| problems.push(error.to_string());
+    let counted = count(service).unwrap_or_else(|error| {
+        unreadable(error);
+        Counted::default()
+    });
+    let mut left_out = left_out(service, recorder.as_ref(), counted.files_left_out);
+    if recorder.is_none() {
+        // What was not to be imported is told apart from what could not be recorded.
+        let known = left_out.files_from_before;
+        left_out.files_left_out = left_out.files_left_out.saturating_sub(known);
+    }
+    let store = store(service, &counted);
     let mounted = service.mount.as_ref().map(|mount| mount.describe());
     // What was asked for (`-o nohistory`) needs nobody.
     let wanted = mounted.as_ref().is_none_or(|mounted| mounted.recording);
-    if wanted && let Some(reason) = recorder.as_ref().and_then(|status| status.stopped.as_ref()) {
-        problems.push(format!("history is not being recorded: {reason}"));
+    if wanted {
+        let zone = TimeZone::system();
+        let now = Timestamp::now();
+        let news = left_out.unrecorded.iter().filter(|time| is_news(time, now));
+        problems.extend(news.map(|time| in_words(time, &zone)));
     }
     if left_out.files_left_out > 0 {
         let files = files(left_out.files_left_out);
@@ -131,12 +146,12 @@ fn left_out(
     service: &Service,
     recorder: Option<&crate::capture::Status>,
     files_left_out: u64,
-) -> Result<LeftOut, Error> {
-    let mut unrecorded: Vec<Unrecorded> = service
-        .store
-        .gaps()?
+) -> LeftOut {
+    let gaps = service.store.gaps();
+    let gaps = gaps.unwrap_or_else(|_| service.store.open_gap().into_iter().collect());
+    let mut unrecorded: Vec<Unrecorded> = gaps
         .into_iter()
-        .map(|(_, gap)| Unrecorded {
+        .map(|gap| Unrecorded {
             from: When(gap.from),
             to: gap.to.map(When),
             reason: gap.reason,
@@ -144,8 +159,9 @@ fn left_out(
         .collect();
     let surplus = unrecorded.len().saturating_sub(UNRECORDED_MAX);
     unrecorded.drain(..surplus);
+    let from_before = service.store.from_before().unwrap_or_default();
     let unreadable = recorder.map_or(&[][..], |status| status.unreadable.as_slice());
-    Ok(LeftOut {
+    LeftOut {
         unreadable: unreadable
             .iter()
             .map(|(path, reason)| Unreadable {
@@ -156,7 +172,27 @@ fn left_out(
         files_left_out: recorder.map_or(files_left_out, |status| status.lost_files),
         shadowed: recorder.map_or_else(Vec::new, |status| status.shadowed.clone()),
         unrecorded,
-    })
+        files_from_before: from_before.files,
+        bytes_from_before: from_before.bytes,
+    }
+}
+
+/// Whether a person should still know of it.
+fn is_news(time: &Unrecorded, now: Timestamp) -> bool {
+    time.to.is_none_or(|to| now.since(to.0) <= limits::GAP_NEWS)
+}
+
+/// `nothing was recorded from 10:14 to 10:31: the disk was full`, with whole times.
+fn in_words(time: &Unrecorded, zone: &TimeZone) -> String {
+    let from = time.from.0.local(zone);
+    let reason = &time.reason;
+    match time.to {
+        Some(to) => {
+            let to = to.0.local(zone);
+            format!("nothing was recorded from {from} to {to}: {reason}")
+        }
+        None => format!("nothing is recorded since {from}: {reason}"),
+    }
 }
 
 fn files(number: u64) -> String {
@@ -175,12 +211,13 @@ fn why(reason: LostReason) -> &'static str {
         LostReason::TooSlow => "reading it took too long",
         LostReason::Gap => "nothing was being recorded",
         LostReason::NotRecorded => "it was changed again before it could be recorded",
+        LostReason::NotImported => "it is from before the first mount",
     }
 }
 
-fn store(service: &Service, counted: &Counted) -> Result<Store, Error> {
-    let (free_bytes, file_system_bytes) = service.store.free_space()?;
-    Ok(Store {
+fn store(service: &Service, counted: &Counted) -> Store {
+    let (free_bytes, file_system_bytes) = service.store.free_space().unwrap_or((0, 0));
+    Store {
         path: lossy(&service.store_path),
         bytes: bytes_on_disk(&service.store_path).unwrap_or(0),
         recorded_bytes: counted.recorded_bytes,
@@ -188,7 +225,7 @@ fn store(service: &Service, counted: &Counted) -> Result<Store, Error> {
         stored_bytes: counted.stored_bytes,
         free_bytes,
         file_system_bytes,
-    })
+    }
 }
 
 /// What the files of a folder take on disk. Files that vanish meanwhile are not counted.
@@ -210,4 +247,34 @@ fn bytes_on_disk(folder: &Path) -> io::Result<u64> {
 
 fn lossy(path: &Path) -> String {
     path.to_string_lossy().into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    #[test]
+    fn a_time_without_history_is_told_in_words_and_stays_news_for_a_day() {
+        let noon = Timestamp(1_795_169_703_123_456_789);
+        let mut time = Unrecorded {
+            from: When(noon),
+            to: None,
+            reason: "the disk is full".into(),
+        };
+        assert_eq!(
+            in_words(&time, &TimeZone::UTC),
+            "nothing is recorded since 2026-11-20 10:15:03 +00:00: the disk is full"
+        );
+        let end = noon.plus(Duration::from_secs(1000));
+        time.to = Some(When(end));
+        assert_eq!(
+            in_words(&time, &TimeZone::UTC),
+            "nothing was recorded from 2026-11-20 10:15:03 +00:00 to 2026-11-20 10:31:43 +00:00: \
+             the disk is full"
+        );
+        assert!(is_news(&time, end.plus(limits::GAP_NEWS)));
+        let later = limits::GAP_NEWS + Duration::from_secs(1);
+        assert!(!is_news(&time, end.plus(later)));
+    }
 }

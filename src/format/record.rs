@@ -68,6 +68,8 @@ pub enum LostReason {
     Gap,
     /// The daemon died, or the disk was full, before it was recorded.
     NotRecorded,
+    /// It was there before the first mount, and was not to be imported (`--import changes`).
+    NotImported,
 }
 
 /// The bytes of a regular file.
@@ -353,6 +355,36 @@ pub struct Gap {
     /// `None` while it lasts.
     pub to: Option<Timestamp>,
     pub reason: String,
+}
+
+/// Files that were there before the first mount, whose content was not to be imported, and which
+/// have not been changed since.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FromBefore {
+    pub files: u64,
+    pub bytes: u64,
+}
+
+impl FromBefore {
+    /// One version less or more of that kind.
+    pub fn exchange(&mut self, before: Option<&InodeVersion>, now: &InodeVersion) {
+        let bytes = |version: &InodeVersion| match version {
+            InodeVersion::Present(inode)
+                if inode.content == Content::Lost(LostReason::NotImported) =>
+            {
+                Some(inode.size)
+            }
+            _ => None,
+        };
+        if let Some(bytes) = before.and_then(bytes) {
+            self.files = self.files.saturating_sub(1);
+            self.bytes = self.bytes.saturating_sub(bytes);
+        }
+        if let Some(bytes) = bytes(now) {
+            self.files += 1;
+            self.bytes += bytes;
+        }
+    }
 }
 
 /// Which directory a store belongs to.

@@ -87,6 +87,7 @@ pub fn lost_text(reason: LostReason) -> &'static str {
         LostReason::TooSlow => "it could not be recorded in time",
         LostReason::Gap => "history was not being recorded",
         LostReason::NotRecorded => "recording ended before it was recorded",
+        LostReason::NotImported => "it is from before the first mount",
     }
 }
 

@@ -11,7 +11,7 @@
 //! made.
 
 use super::{HistoryError, Result};
-use crate::format::record::Snapshot;
+use crate::format::record::{Gap, Snapshot};
 use crate::id::Epoch;
 use crate::name::check_snapshot_name;
 use crate::store::View;
@@ -42,6 +42,9 @@ pub struct State {
     /// The snapshot that it was found by; of a state that was found by its time, the newest
     /// snapshot of that epoch, if it has one.
     pub snapshot: Option<(String, Snapshot)>,
+    /// Nothing was being recorded at the instant that was asked for: this is the state from
+    /// before, and what was changed since is not in it.
+    pub unrecorded: Option<Gap>,
 }
 
 impl StateName {
@@ -130,6 +133,7 @@ fn of_snapshot(view: &View<'_>, name: String, snapshot: Snapshot) -> Result<Stat
         epoch,
         time: header.time,
         snapshot: Some((name, snapshot)),
+        unrecorded: None,
     })
 }
 
@@ -186,6 +190,7 @@ fn at_time(view: &View<'_>, time: Timestamp, now: Timestamp) -> Result<State> {
         epoch,
         time: header.time,
         snapshot,
+        unrecorded: view.gap_at(time)?,
     })
 }
 
@@ -261,6 +266,24 @@ mod tests {
             resolve(&past, "@2026-11-20T11:00:00.000000001Z"),
             Err(HistoryError::Future { .. })
         ));
+    }
+
+    #[test]
+    fn a_time_without_history_is_the_state_before_it_and_says_so() {
+        let past = past();
+        past.store.begin_gap(Gap {
+            from: at("2026-11-20T10:11"),
+            to: None,
+            reason: "the disk is full".into(),
+        });
+        past.store.end_gap(at("2026-11-20T10:14")).expect("ended");
+        let state = |text: &str| resolve(&past, text).expect("resolves").expect("past");
+        assert_eq!(state("@10:12").epoch.0, 3);
+        let reason = state("@10:12").unrecorded.expect("told").reason;
+        assert_eq!(reason, "the disk is full");
+        assert_eq!(state("@10:11").unrecorded, None);
+        assert_eq!(state("@10:14").unrecorded, None);
+        assert_eq!(state("@10:15").unrecorded, None);
     }
 
     #[test]

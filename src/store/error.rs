@@ -84,6 +84,32 @@ pub enum StoreError {
 }
 
 impl StoreError {
+    /// What a user is told of why nothing is recorded.
+    pub fn in_words(&self) -> String {
+        if self.is_damage() {
+            return "the store is damaged".to_owned();
+        }
+        match self {
+            StoreError::Full => "the disk is full".to_owned(),
+            StoreError::Removed => "the store was removed".to_owned(),
+            StoreError::Io { source, .. } => disk_in_words(source.raw_os_error()).to_owned(),
+            StoreError::Database { source } => {
+                let message: &str = source.as_ref();
+                let errno = if message.contains("Read-only file system") {
+                    Some(libc::EROFS)
+                } else if message.contains("Input/output error") {
+                    Some(libc::EIO)
+                } else if message.contains("No such file or directory") {
+                    return "the store is damaged".to_owned();
+                } else {
+                    None
+                };
+                disk_in_words(errno).to_owned()
+            }
+            other => other.to_string(),
+        }
+    }
+
     /// Whether something that was stored is not as it was stored.
     pub fn is_damage(&self) -> bool {
         matches!(
@@ -95,6 +121,15 @@ impl StoreError {
                 | StoreError::Damaged { .. }
                 | StoreError::NoFamily { .. }
         )
+    }
+}
+
+fn disk_in_words(errno: Option<i32>) -> &'static str {
+    match errno {
+        Some(libc::ENOSPC | libc::EDQUOT) => "the disk is full",
+        Some(libc::EROFS) => "the disk of the store is read-only",
+        Some(libc::EIO) => "the disk of the store fails",
+        _ => "the store can't be written or read",
     }
 }
 

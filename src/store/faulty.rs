@@ -4,6 +4,7 @@ use super::Result;
 use super::error::StoreError;
 use super::kv::{Batch, Durability, Kv, Record, Scan, Snapshot};
 use crate::format::key::Family;
+use parking_lot::{Condvar, Mutex};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
@@ -41,6 +42,13 @@ pub struct FaultyKv {
     counters: Arc<Counters>,
     /// Writes and flushes that still succeed.
     left: AtomicU64,
+    /// The same of reads.
+    reads_left: AtomicU64,
+    /// Whether writes fail for want of room.
+    full: AtomicBool,
+    /// Whether nothing is answered, and the bell for when that is over.
+    held: Mutex<bool>,
+    released: Condvar,
     /// After the first failure everything fails, also reads: the process is dead.
     dies: AtomicBool,
     dead: AtomicBool,
@@ -57,6 +65,10 @@ impl FaultyKv {
             inner,
             counters: Arc::new(Counters::default()),
             left: AtomicU64::new(u64::MAX),
+            reads_left: AtomicU64::new(u64::MAX),
+            full: AtomicBool::new(false),
+            held: Mutex::new(false),
+            released: Condvar::new(),
             dies: AtomicBool::new(false),
             dead: AtomicBool::new(false),
         }
@@ -65,6 +77,30 @@ impl FaultyKv {
     /// After `left` more writes and flushes, each one fails.
     pub fn fail_after(&self, left: u64) {
         self.left.store(left, Ordering::SeqCst);
+    }
+
+    /// After `left` more writes and flushes, each one finds the disk full.
+    pub fn fill_after(&self, left: u64) {
+        self.full.store(true, Ordering::SeqCst);
+        self.left.store(left, Ordering::SeqCst);
+    }
+
+    /// After `left` more values read by their key, each one fails.
+    pub fn fail_reads_after(&self, left: u64) {
+        self.reads_left.store(left, Ordering::SeqCst);
+    }
+
+    /// All is well again.
+    pub fn mend(&self) {
+        self.full.store(false, Ordering::SeqCst);
+        self.left.store(u64::MAX, Ordering::SeqCst);
+        self.reads_left.store(u64::MAX, Ordering::SeqCst);
+    }
+
+    /// From now on nothing is answered, or, if not `hold`, all is.
+    pub fn hold(&self, hold: bool) {
+        *self.held.lock() = hold;
+        self.released.notify_all();
     }
 
     /// After `left` more writes and flushes, everything fails for ever.
@@ -94,6 +130,11 @@ impl FaultyKv {
     }
 
     fn alive(&self) -> Result<()> {
+        let mut held = self.held.lock();
+        while *held {
+            self.released.wait(&mut held);
+        }
+        drop(held);
         if self.dead.load(Ordering::SeqCst) {
             return Err(Self::injected());
         }
@@ -102,24 +143,44 @@ impl FaultyKv {
 
     fn spend(&self) -> Result<()> {
         self.alive()?;
-        let spent = self
-            .left
-            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| match left {
-                u64::MAX => Some(u64::MAX),
-                left => left.checked_sub(1),
-            });
-        if spent.is_err() {
-            let dies = self.dies.load(Ordering::SeqCst);
-            self.dead.store(dies, Ordering::SeqCst);
-            return Err(Self::injected());
-        }
-        Ok(())
+        let spent = take(&self.left);
+        self.answer(spent)
     }
+
+    fn read(&self) -> Result<()> {
+        self.alive()?;
+        if take(&self.reads_left) {
+            return Ok(());
+        }
+        Err(Self::injected())
+    }
+
+    fn answer(&self, granted: bool) -> Result<()> {
+        if granted {
+            return Ok(());
+        }
+        let dies = self.dies.load(Ordering::SeqCst);
+        self.dead.store(dies, Ordering::SeqCst);
+        if self.full.load(Ordering::SeqCst) {
+            return Err(StoreError::Full);
+        }
+        Err(Self::injected())
+    }
+}
+
+/// One of those that are left, if any is.
+fn take(left: &AtomicU64) -> bool {
+    let less = |left: u64| match left {
+        u64::MAX => Some(u64::MAX),
+        left => left.checked_sub(1),
+    };
+    left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, less)
+        .is_ok()
 }
 
 impl Kv for FaultyKv {
     fn get(&self, family: Family, key: &[u8]) -> Result<Option<Vec<u8>>> {
-        self.alive()?;
+        self.read()?;
         bump(&self.counters.gets, 1);
         self.inner.get(family, key)
     }

@@ -74,7 +74,8 @@ impl Folder {
         for entry in entries {
             let entry = entry.map_err(|errno| unreadable(path, errno))?;
             let name = entry.file_name().to_bytes();
-            if !matches!(name, b"." | b"..") && name != ROCKS.as_bytes() {
+            let ours = [ROCKS.as_bytes(), super::gaps::STOPPED.as_bytes()];
+            if !matches!(name, b"." | b"..") && !ours.contains(&name) {
                 return Err(folder.not_empty());
             }
         }
@@ -113,6 +114,11 @@ impl Folder {
             identity,
             lock: None,
         })
+    }
+
+    /// The folder itself.
+    pub fn fd(&self) -> &OwnedFd {
+        &self.fd
     }
 
     /// Where the database is, for as long as this folder is open.
@@ -229,7 +235,10 @@ impl Store {
     /// That the store is still where it was opened; if not, nothing can be written any more.
     pub(super) fn check_folder(&self) -> Result<()> {
         match &self.folder {
-            Some(folder) => folder.check().inspect_err(|_| self.poison()),
+            Some(folder) => {
+                let _call = self.calls.begin();
+                folder.check().inspect_err(|_| self.poison())
+            }
             None => Ok(()),
         }
     }
@@ -242,6 +251,7 @@ impl Store {
         let Some(folder) = &self.folder else {
             return Ok((u64::MAX, u64::MAX));
         };
+        let _call = self.calls.begin();
         let stat = fs::fstatvfs(&folder.fd).map_err(|errno| StoreError::Io {
             action: "ask for the free space of its file system",
             source: errno.into(),

@@ -57,6 +57,10 @@ pub trait Kv: Send + Sync + fmt::Debug {
     fn reopen(&self) -> Result<()>;
     /// Bytes that a family takes on disk, about.
     fn stored_bytes(&self, family: Family) -> Result<u64>;
+    /// Bytes in memory that will take space on disk when they are written out, about.
+    fn unwritten_bytes(&self) -> u64 {
+        0
+    }
 }
 
 /// A record, owned.

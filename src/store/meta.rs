@@ -4,7 +4,7 @@ use super::kv::{Batch, Durability};
 use super::view::decode;
 use super::{Result, Store};
 use crate::format::key::{self, Family};
-use crate::format::record::{Gap, RootIdentity, Synced};
+use crate::format::record::{FromBefore, Gap, RootIdentity, Synced};
 use crate::format::value;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -32,9 +32,11 @@ pub(super) const PRUNING: &[u8] = b"pruning";
 pub(super) const SNAPSHOTS_CHANGED: &[u8] = b"snapshots changed";
 /// By number: what was done to the list of snapshots.
 pub(super) const SNAPSHOT_LOG: &str = "snapshot log";
+/// What was not to be imported and has not been changed since.
+const FROM_BEFORE: &[u8] = b"from before";
 const SYNCED: &[u8] = b"synced";
 const ROOT: &[u8] = b"root";
-const GAP: &str = "gap";
+pub(super) const GAP: &str = "gap";
 
 impl Store {
     /// One value of `meta`.
@@ -49,6 +51,22 @@ impl Store {
         let mut batch = Batch::default();
         batch.put(Family::Meta, key, value::pack(value));
         self.write(batch, Durability::Synced)
+    }
+
+    /// Notes how much is not in the store because it was there before the first mount.
+    ///
+    /// # Errors
+    /// A store that can't be written.
+    pub fn set_from_before(&self, amount: FromBefore) -> Result<()> {
+        self.put_meta(FROM_BEFORE, &amount)
+    }
+
+    /// What was last noted so.
+    ///
+    /// # Errors
+    /// A store that can't be read.
+    pub fn from_before(&self) -> Result<FromBefore> {
+        Ok(self.meta(FROM_BEFORE)?.unwrap_or_default())
     }
 
     /// Notes up to which epoch the live disk is known to be written.
@@ -108,15 +126,7 @@ impl Store {
     ///
     /// # Errors
     /// A store that can't be written.
-    pub fn put_gap(&self, number: u64, gap: &Gap) -> Result<()> {
+    pub(super) fn put_gap(&self, number: u64, gap: &Gap) -> Result<()> {
         self.put_meta(&key::meta(GAP, number), gap)
-    }
-
-    /// All gaps with their numbers, in their order.
-    ///
-    /// # Errors
-    /// A store that can't be read.
-    pub fn gaps(&self) -> Result<Vec<(u64, Gap)>> {
-        self.view().numbered(GAP)
     }
 }

@@ -23,6 +23,7 @@ mod cut;
 mod error;
 pub mod faulty;
 mod folder;
+mod gaps;
 mod ids;
 mod inflight;
 pub mod kv;
@@ -38,6 +39,7 @@ mod snapshots;
 mod tests;
 mod verify;
 mod view;
+mod watched;
 
 use crate::format::record::*;
 use crate::id::*;
@@ -124,6 +126,9 @@ pub struct Store {
     pruning: Mutex<()>,
     flushes: chunks::Flushes,
     poisoned: AtomicBool,
+    /// The time without history that lasts.
+    gap: Mutex<Option<Gap>>,
+    calls: Arc<watched::Calls>,
     snapshots_changed: AtomicI64,
 }
 
@@ -136,6 +141,11 @@ impl fmt::Debug for Store {
 }
 
 impl Store {
+    /// Bytes that will take space when they are written out, about.
+    pub fn unwritten_bytes(&self) -> u64 {
+        self.kv.unwritten_bytes()
+    }
+
     /// A consistent picture of the store; to be kept only for a request.
     pub fn view(&self) -> View<'_> {
         View::new(self)
@@ -144,6 +154,16 @@ impl Store {
     /// Whether a write has failed, so that nothing is written any more until `reopen`.
     pub fn is_poisoned(&self) -> bool {
         self.poisoned.load(std::sync::atomic::Ordering::SeqCst)
+    }
+
+    /// Something was wrong with the store: nothing is written any more until `reopen`.
+    pub fn distrust(&self) {
+        self.poison();
+    }
+
+    /// How long the oldest call under way has not been answered.
+    pub fn longest_call(&self) -> std::time::Duration {
+        self.calls.longest()
     }
 
     fn writable(&self) -> Result<()> {

@@ -10,6 +10,7 @@ use super::inflight::InFlight;
 use super::kv::{Batch, Durability, Kv};
 use super::memory::MemoryKv;
 use super::rocks::RocksKv;
+use super::watched::{Calls, WatchedKv};
 use super::{Result, Store, StoreError, StoreOptions, meta};
 use crate::format::key::Family;
 use crate::format::record::LiveEntry;
@@ -85,8 +86,11 @@ impl Store {
     }
 
     fn assemble(kv: Arc<dyn Kv>, folder: Option<Folder>, options: &StoreOptions) -> Store {
+        let calls = Arc::new(Calls::new());
         Store {
-            kv,
+            kv: Arc::new(WatchedKv::new(kv, Arc::clone(&calls))),
+            calls,
+            gap: Mutex::new(None),
             folder,
             options: options.clone(),
             committer: Mutex::new(Committer::default()),
@@ -129,7 +133,8 @@ impl Store {
         self.load(&mut committer)?;
         drop(committer);
         self.finish_prune()?;
-        self.cut_off_scans()
+        self.cut_off_scans()?;
+        self.take_over_gap()
     }
 
     /// Reads what is kept in memory.

@@ -96,6 +96,10 @@ fn open_to_read(path: &Path, options: &StoreOptions) -> Result<DB> {
 
 fn database_options(options: &StoreOptions, create: bool) -> Options {
     let mut database = Options::default();
+    // Space is taken when it is used, not ahead: a small store is small, also while it is open.
+    if let Ok(told) = database.get_options_from_string("allow_fallocate=false") {
+        database = told;
+    }
     database.create_if_missing(create);
     database.create_missing_column_families(create);
     database.set_paranoid_checks(true);
@@ -205,6 +209,8 @@ impl Kv for RocksKv {
     }
 
     fn reopen(&self) -> Result<()> {
+        // One that could not even be read is not closed for it: what is open still answers.
+        drop(open_to_read(&self.path, &self.options)?);
         let mut slot = self.db.write();
         if let Some(db) = slot.take() {
             let waits_until = Instant::now() + limits::REOPEN_WAIT;
@@ -233,6 +239,16 @@ impl Kv for RocksKv {
         };
         *slot = db.map(Arc::new);
         answer
+    }
+
+    fn unwritten_bytes(&self) -> u64 {
+        let Ok(db) = self.db() else { return 0 };
+        let of = |family| {
+            let handle = handle(&db, family).ok()?;
+            let name = "rocksdb.cur-size-all-mem-tables";
+            db.property_int_value_cf(handle, name).ok()?
+        };
+        Family::ALL.into_iter().filter_map(of).sum()
     }
 
     fn stored_bytes(&self, family: Family) -> Result<u64> {

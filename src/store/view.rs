@@ -58,6 +58,11 @@ impl<'a> View<'a> {
 }
 
 impl View<'_> {
+    /// The time without history that lasts.
+    pub(super) fn open_gap(&self) -> Option<Gap> {
+        self.store.open_gap()
+    }
+
     pub(super) fn get<T: DeserializeOwned>(&self, family: Family, key: &[u8]) -> Result<Option<T>> {
         let bytes = self.snapshot.get(family, key)?;
         bytes.map(|bytes| decode(family, key, &bytes)).transpose()

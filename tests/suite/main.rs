@@ -16,5 +16,7 @@ mod names;
 mod preserve;
 mod quickstart;
 mod snapdir;
+mod space;
+mod trouble;
 mod unprivileged;
 mod users;

@@ -107,7 +107,7 @@ fn table(
             "{time}  {:<width$}  {:<12} {}",
             name(line),
             kind(line),
-            notes(line)
+            notes(line, zone)
         );
         writeln!(out, "{}", row.trim_end())?;
     }
@@ -115,6 +115,9 @@ fn table(
 }
 
 fn kind(line: &Line) -> &'static str {
+    if line.unrecorded.is_some() {
+        return "not recorded";
+    }
     match line.snapshot.as_ref().map(|named| named.mode) {
         None => "checkpoint",
         Some(Mode::Full) => "full",
@@ -123,8 +126,14 @@ fn kind(line: &Line) -> &'static str {
     }
 }
 
-fn notes(line: &Line) -> String {
+fn notes(line: &Line, zone: &TimeZone) -> String {
     let mut notes = Vec::new();
+    if let Some(time) = &line.unrecorded {
+        return match time.to {
+            Some(to) => format!("until {}: {}", to.0.local(zone), time.reason),
+            None => format!("until now: {}", time.reason),
+        };
+    }
     if let Some(named) = &line.snapshot {
         if !named.message.is_empty() {
             // A message may have lines; a table has one for each snapshot.
@@ -145,7 +154,7 @@ fn notes(line: &Line) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::control::report::{LineKind, Named};
+    use crate::control::report::{LineKind, Named, Unrecorded};
     use crate::control::when::When;
     use crate::time::Timestamp;
 
@@ -165,6 +174,7 @@ mod tests {
             quiet: true,
             files_left_out: 0,
             snapshot: Some(snapshot),
+            unrecorded: None,
         };
         let checkpoint = Line {
             kind: LineKind::Checkpoint,
@@ -174,7 +184,17 @@ mod tests {
             snapshot: None,
             ..named.clone()
         };
-        vec![named, checkpoint]
+        let unrecorded = Line {
+            kind: LineKind::Unrecorded,
+            files_left_out: 0,
+            unrecorded: Some(Unrecorded {
+                from: checkpoint.time,
+                to: Some(When(Timestamp(1_795_170_703_000_000_000))),
+                reason: "the disk is full".into(),
+            }),
+            ..checkpoint.clone()
+        };
+        vec![named, checkpoint, unrecorded]
     }
 
     #[test]
@@ -187,7 +207,11 @@ mod tests {
              \"quiet\":true,\"files_left_out\":0,\"name\":\"before-refactor\",\"mode\":\"full\",\
              \"message\":\"all\\ngreen\",\"tags\":[],\"held\":true,\"uid\":1000}\n\
              {\"kind\":\"checkpoint\",\"time\":\"2026-11-20T10:15:03.123456789Z\",\
-             \"complete\":false,\"quiet\":false,\"files_left_out\":2}\n"
+             \"complete\":false,\"quiet\":false,\"files_left_out\":2}\n\
+             {\"kind\":\"unrecorded\",\"time\":\"2026-11-20T10:15:03.123456789Z\",\
+             \"complete\":false,\"quiet\":false,\"files_left_out\":0,\
+             \"unrecorded\":{\"from\":\"2026-11-20T10:15:03.123456789Z\",\
+             \"to\":\"2026-11-20T10:31:43.000000000Z\",\"reason\":\"the disk is full\"}}\n"
         );
     }
 
@@ -198,7 +222,9 @@ mod tests {
         assert_eq!(
             String::from_utf8(out).unwrap(),
             "2026-11-20 10:15:03 +00:00  before-refactor  full         all green (held)\n\
-             2026-11-20 10:15:03 +00:00  -                checkpoint   (2 files left out)\n"
+             2026-11-20 10:15:03 +00:00  -                checkpoint   (2 files left out)\n\
+             2026-11-20 10:15:03 +00:00  -                not recorded until 2026-11-20 10:31:43 \
+             +00:00: the disk is full\n"
         );
     }
 }

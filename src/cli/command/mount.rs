@@ -2,7 +2,7 @@
 //! started.
 
 use super::super::args::{self, CrossMounts};
-use super::super::daemon::{self, Job, detach};
+use super::super::daemon::{self, Import, Job, detach};
 use super::super::error::Error;
 use super::super::exit::Exit;
 use super::super::option::{MountOptions, Snapdir};
@@ -45,7 +45,7 @@ pub fn run(args: args::Mount) -> Result<Exit, Error> {
             users,
         });
     }
-    let job = job(plan, options, args.adopt);
+    let job = job(plan, options, args.adopt, args.import);
     let warn = |text: &str| {
         // Standard error may be gone; the mount is not the worse for it.
         let _ = writeln!(stderr(), "rewindfs: {text}");
@@ -66,7 +66,7 @@ pub fn run(args: args::Mount) -> Result<Exit, Error> {
     }
 }
 
-fn job(plan: Plan, options: MountOptions, adopt: bool) -> Job {
+fn job(plan: Plan, options: MountOptions, adopt: bool, import: Option<Import>) -> Job {
     Job {
         dir: plan.dir,
         mountpoint: plan.mountpoint,
@@ -74,6 +74,7 @@ fn job(plan: Plan, options: MountOptions, adopt: bool) -> Job {
         new_store: plan.new_store,
         pointer: plan.pointer.unwrap_or_default(),
         adopt,
+        import,
         options,
     }
 }

@@ -227,6 +227,13 @@ fn left_out(left_out: &LeftOut, zone: &TimeZone) -> Vec<String> {
         let files = count(left_out.files_left_out, "file");
         lines.push(format!("the content of {files} in the newest state"));
     }
+    if left_out.files_from_before > 0 {
+        lines.push(format!(
+            "{} in {}, from before the first mount and not changed since",
+            size(left_out.bytes_from_before),
+            count(left_out.files_from_before, "file")
+        ));
+    }
     for dir in &left_out.shadowed {
         lines.push(format!(
             "the view in {dir}, which has an entry of that name itself"
@@ -235,7 +242,7 @@ fn left_out(left_out: &LeftOut, zone: &TimeZone) -> Vec<String> {
     let earlier = left_out.unrecorded.len().saturating_sub(STRETCHES_MAX);
     if earlier > 0 {
         lines.push(format!(
-            "changes at {}, see --json",
+            "what was changed at {}, see --json",
             count(earlier as u64, "earlier time")
         ));
     }
@@ -244,7 +251,10 @@ fn left_out(left_out: &LeftOut, zone: &TimeZone) -> Vec<String> {
         let to = stretch
             .to
             .map_or_else(|| "now".to_owned(), |to| local(to, zone));
-        lines.push(format!("changes from {from} to {to}: {}", stretch.reason));
+        lines.push(format!(
+            "what was changed from {from} to {to}: {}",
+            stretch.reason
+        ));
     }
     if lines.is_empty() {
         lines.push("nothing".to_owned());
@@ -336,6 +346,8 @@ mod tests {
                     to: None,
                     reason: "the disk was full".into(),
                 }],
+                files_from_before: 5,
+                bytes_from_before: 9_000_000_000_000,
             },
             history: History {
                 snapshots: 2,
@@ -370,8 +382,9 @@ mod tests {
              not recorded  3 files, 1.0 MiB; first import: 10 files, 2.0 KiB so far\n\
              left out      a: permission denied\n              \
              the content of 1 file in the newest state\n              \
+             8.1 TiB in 5 files, from before the first mount and not changed since\n              \
              the view in sub, which has an entry of that name itself\n              \
-             changes from 2026-11-20 10:15:03 +00:00 to now: the disk was full\n\
+             what was changed from 2026-11-20 10:15:03 +00:00 to now: the disk was full\n\
              history       2 snapshots (1 held), 30 checkpoints since 2026-11-20 10:15:03 +00:00\n\
              store         /.p.rewind, 3.0 MiB for 8.0 MiB that were recorded (6.0 MiB new, \
              compressed 3.0:1); 4.0 GiB free of 8.0 GiB\n\
@@ -399,7 +412,8 @@ mod tests {
              \"left_out\":{\"unreadable\":[{\"path\":\"a\",\"reason\":\"permission denied\"}],\
              \"files_left_out\":1,\"shadowed\":[\"sub\"],\
              \"unrecorded\":[{\"from\":\"2026-11-20T10:15:03.123456789Z\",\"to\":null,\
-             \"reason\":\"the disk was full\"}]},\
+             \"reason\":\"the disk was full\"}],\
+             \"files_from_before\":5,\"bytes_from_before\":9000000000000},\
              \"history\":{\"snapshots\":2,\"held\":1,\"checkpoints\":30,\
              \"since\":\"2026-11-20T10:15:03.123456789Z\"},\
              \"store\":{\"path\":\"/.p.rewind\",\"bytes\":3145728,\"recorded_bytes\":8388608,\

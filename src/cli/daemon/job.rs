@@ -18,7 +18,18 @@ pub struct Job {
     #[serde(with = "path")]
     pub pointer: PathBuf,
     pub adopt: bool,
+    /// What was said of content from before the first mount.
+    pub import: Option<Import>,
     pub options: MountOptions,
+}
+
+/// What `--import` can say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+pub enum Import {
+    /// Record all that is there, also what an earlier mount left out
+    All,
+    /// Record only what changes from now on
+    Changes,
 }
 
 /// What the daemon says before it is on its own.
@@ -65,6 +76,7 @@ mod tests {
             new_store: true,
             pointer: PathBuf::new(),
             adopt: false,
+            import: Some(Import::Changes),
             options: MountOptions::default(),
         };
         let mut pipe = Vec::new();

@@ -15,6 +15,6 @@ mod run;
 mod signals;
 
 pub use insiders::{insiders, is_only_caller};
-pub use job::{Job, News};
+pub use job::{Import, Job, News};
 pub use launch::{launch, serve};
 pub use run::{Teller, foreground};

@@ -7,17 +7,19 @@
 
 use super::super::error::Error;
 use super::super::exit::Exit;
-use super::job::{Job, News};
+use super::super::quantity::{count, size};
+use super::job::{Import, Job, News};
 use super::log::{self as logging, Logging};
 use super::mounting::{self, Mounting};
 use super::{limit, signals};
 use crate::backing::Backing;
 use crate::capture::{self, Recorder};
+use crate::control::estimate::{self, Holds};
 use crate::control::folder::{self, Folder};
 use crate::control::open::{self, OpenError};
 use crate::control::service::{self, Service, Watch};
 use crate::control::socket::Server;
-use crate::store::{Store, StoreOptions};
+use crate::store::{Store, StoreError, StoreOptions};
 use parking_lot::Mutex;
 use std::io;
 use std::path::Path;
@@ -54,7 +56,8 @@ pub fn run(job: &Job, teller: &dyn Teller, logging: Logging) -> Result<(), Error
     let undo = Undo::of(job);
     open::check_directory(&store, &job.store, &backing, &job.dir, job.adopt)?;
     leave_pointer(job, teller)?;
-    let daemon = Daemon::start(job, &folder, backing, store)?;
+    let import = import(job, &store, teller)?;
+    let daemon = Daemon::start(job, &folder, backing, store, import)?;
     let listening =
         signals::listen(Arc::clone(&daemon.service)).map_err(system("signals can't be caught"));
     let told = listening.and_then(|listening| {
@@ -80,6 +83,45 @@ pub fn run(job: &Job, teller: &dyn Teller, logging: Logging) -> Result<(), Error
     daemon.close();
     ::log::info!("{} is unmounted", job.mountpoint.display());
     result
+}
+
+/// What becomes of content from before the first mount. If all of it does not fit, that is said,
+/// and none of it is recorded: half of it would be of little use, and take all the room.
+fn import(job: &Job, store: &Store, teller: &dyn Teller) -> Result<capture::Import, Error> {
+    match job.import {
+        Some(Import::All) => return Ok(capture::Import::Rest),
+        Some(Import::Changes) => return Ok(capture::Import::Changes),
+        None => {}
+    }
+    let unknown = |source: StoreError| Error::Refused {
+        refusal: source.into(),
+        dir: job.dir.clone(),
+    };
+    if job.options.no_history || !capture::is_first(store).map_err(unknown)? {
+        return Ok(capture::Import::All);
+    }
+    let room = estimate::room(store, job.options.min_free).map_err(unknown)?;
+    let Some(holds) = estimate::exceeds(&job.dir, room) else {
+        return Ok(capture::Import::All);
+    };
+    let text = does_not_fit(&job.dir, holds, room);
+    teller
+        .tell(&News::Warning(text))
+        .map_err(system("nobody waits for this mount"))?;
+    Ok(capture::Import::Changes)
+}
+
+fn does_not_fit(dir: &Path, holds: Holds, room: u64) -> String {
+    format!(
+        "{} holds {}{} in {}, and history may take {} of the disk of its store: what is there now \
+         is not recorded, only what changes from now on. To record it all: give the store another \
+         place (--store PATH), or mount with --import all",
+        dir.display(),
+        if holds.more { "more than " } else { "" },
+        size(holds.bytes),
+        count(holds.files, "file"),
+        size(room)
+    )
 }
 
 fn system(action: &'static str) -> impl FnOnce(io::Error) -> Error {
@@ -167,6 +209,7 @@ impl Daemon {
         folder: &Folder,
         backing: Backing,
         store: Arc<Store>,
+        import: capture::Import,
     ) -> Result<Daemon, Error> {
         let owner = backing.root_stat().uid;
         let options = capture::Options {
@@ -174,6 +217,7 @@ impl Daemon {
             interval: job.options.interval,
             min_free: job.options.min_free,
             off: job.options.no_history,
+            import,
         };
         let recorder =
             Recorder::start(Arc::new(backing), Arc::clone(&store), options).map_err(|error| {
@@ -215,5 +259,25 @@ impl Daemon {
     fn close(self) {
         self.service.finish(&Watch::NOBODY);
         self.server.close(CLOSE_WAIT);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_does_not_fit_is_told_with_figures() {
+        let holds = Holds {
+            files: 1,
+            bytes: 9_000_000_000_000,
+            more: true,
+        };
+        assert_eq!(
+            does_not_fit(Path::new("/p"), holds, 2 << 30),
+            "/p holds more than 8.1 TiB in 1 file, and history may take 2.0 GiB of the disk of its \
+             store: what is there now is not recorded, only what changes from now on. To record it \
+             all: give the store another place (--store PATH), or mount with --import all"
+        );
     }
 }

@@ -9,6 +9,8 @@ mod attributes;
 mod data;
 mod dirs;
 mod names;
+#[cfg(test)]
+mod troubled_store;
 
 use super::{Answer, Attributes, Context, Entry, Stop};
 use crate::backing::Stat;

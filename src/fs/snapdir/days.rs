@@ -5,13 +5,18 @@ use super::SnapDir;
 use super::listing::{Emit, FIRST_COOKIE, Item};
 use super::node::{Node, Place};
 use super::top::{Named, directory_in_state};
-use crate::format::record::{EpochRecord, Header, Kind};
+use crate::format::record::{EpochRecord, Gap, Header, Kind};
 use crate::fs::Answer;
 use crate::id::Epoch;
 use crate::limits;
 use crate::store::View;
 use crate::time::Timestamp;
 use crate::time::folder::{Day, Moment, from_time_name, same_millisecond, time_name};
+
+/// What the name of a time without history ends in.
+const NOT_RECORDED: &[u8] = b".not-recorded";
+/// Cookies of times without history have this bit, and the nanoseconds of their beginning.
+const UNRECORDED_COOKIE: u64 = 1 << 62;
 
 impl SnapDir {
     pub(super) fn lookup_day(
@@ -25,7 +30,9 @@ impl SnapDir {
             return Ok(None);
         };
         let first = first_from(view, day.begin(&self.zone))?;
-        let exists = first.is_some_and(|(_, time)| time < day.end(&self.zone));
+        let end = day.end(&self.zone);
+        let mut exists = first.is_some_and(|(_, time)| time < end);
+        exists |= !self.unrecorded(view, day)?.is_empty();
         Ok(exists.then_some((Node::Day { host, day }, None)))
     }
 
@@ -36,6 +43,11 @@ impl SnapDir {
         day: Day,
         name: &[u8],
     ) -> Answer<Option<Named>> {
+        if name.ends_with(NOT_RECORDED) {
+            let links = self.unrecorded(view, day)?;
+            let found = links.into_iter().find(|(_, link, _)| link == name);
+            return Ok(found.map(|(_, name, gap)| (self.stretch(host, &name, &gap), None)));
+        }
         let name = std::str::from_utf8(name).ok();
         let Some(moment) = name.and_then(|name| from_time_name(day, name, &self.zone)) else {
             return Ok(None);
@@ -70,7 +82,14 @@ impl SnapDir {
             Some(day) => day.end(&self.zone),
             None => Timestamp(i64::MIN),
         };
-        while let Some((_, time)) = first_from(view, from)? {
+        let gaps = view.gaps()?;
+        loop {
+            let state = first_from(view, from)?.map(|(_, time)| time);
+            let mut begins = gaps.iter().map(|gap| gap.from);
+            let without = begins.find(|begin| *begin >= from);
+            let Some(time) = state.into_iter().chain(without).min() else {
+                break;
+            };
             let day = Day::of(time, &self.zone);
             let name = day.name();
             let item = Item {
@@ -88,7 +107,87 @@ impl SnapDir {
         Ok(())
     }
 
-    pub(super) fn list_times(
+    /// The times without history that begin on a day: cookie, name, and what is known of it.
+    fn unrecorded(&self, view: &View<'_>, day: Day) -> Answer<Vec<(u64, Vec<u8>, Gap)>> {
+        let gaps = view.gaps()?.into_iter();
+        let of_day = gaps.filter(|gap| Day::of(gap.from, &self.zone) == day);
+        Ok(of_day
+            .map(|gap| {
+                let mut name = time_name(gap.from, true, &self.zone).into_bytes();
+                name.extend_from_slice(NOT_RECORDED);
+                let number = u64::try_from(gap.from.0).unwrap_or(0);
+                (UNRECORDED_COOKIE | number, name, gap)
+            })
+            .collect())
+    }
+
+    /// A time without history, as a link that leads nowhere and says so.
+    fn stretch(&self, host: u64, name: &[u8], gap: &Gap) -> Node {
+        let target = match gap.to {
+            Some(to) => {
+                let to = to.local(&self.zone);
+                format!("nothing was recorded until {to}: {}", gap.reason)
+            }
+            None => format!("nothing is recorded: {}", gap.reason),
+        };
+        Node::Link {
+            host,
+            name: name.into(),
+            target: target.into_bytes().into_boxed_slice(),
+            time: gap.from,
+        }
+    }
+
+    fn list_unrecorded(
+        &self,
+        view: &View<'_>,
+        host: u64,
+        day: Day,
+        offset: u64,
+        emit: Emit<'_>,
+    ) -> Answer<()> {
+        for (cookie, name, gap) in self.unrecorded(view, day)? {
+            if cookie <= offset {
+                continue;
+            }
+            let item = Item {
+                cookie,
+                name: &name,
+                node: self.stretch(host, &name, &gap),
+                kind: Kind::Symlink,
+                found: None,
+            };
+            if !emit(item)? {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// The states of a day, then its times without history.
+    pub(super) fn list_day(
+        &self,
+        view: &View<'_>,
+        host: u64,
+        day: Day,
+        offset: u64,
+        emit: Emit<'_>,
+    ) -> Answer<()> {
+        let mut full = false;
+        if offset < UNRECORDED_COOKIE {
+            self.list_times(view, host, day, offset, &mut |item| {
+                let taken = emit(item)?;
+                full |= !taken;
+                Ok(taken)
+            })?;
+        }
+        if full {
+            return Ok(());
+        }
+        self.list_unrecorded(view, host, day, offset, emit)
+    }
+
+    fn list_times(
         &self,
         view: &View<'_>,
         host: u64,

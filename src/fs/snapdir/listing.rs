@@ -146,7 +146,7 @@ impl SnapDir {
         let done = match *node {
             Node::Top { host } => self.list_names(view, host, offset, emit),
             Node::Checkpoints { host } => self.list_days(view, host, offset, emit),
-            Node::Day { host, day } => self.list_times(view, host, day, offset, emit),
+            Node::Day { host, day } => self.list_day(view, host, day, offset, emit),
             Node::View { dir, epoch, .. } | Node::Dir { dir, epoch, .. } => {
                 let place = tree::Directory { ino, dir, epoch };
                 self.list_state(view, place, offset, plus, emit)

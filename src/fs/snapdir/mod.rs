@@ -385,7 +385,11 @@ impl SnapDir {
             None => None,
         };
         let newest = newest.map_or(Timestamp::default(), |header| header.time);
-        Ok(newest.max(self.list_changed(view)?))
+        let gap = view.gaps()?.pop();
+        // One that lasts begins with the newest state, and changes the listing later.
+        let lasting = |from: Timestamp| from.plus(Duration::from_nanos(1));
+        let gap = gap.map_or(newest, |gap| gap.to.unwrap_or(lasting(gap.from)));
+        Ok(newest.max(gap).max(self.list_changed(view)?))
     }
 
     /// Whether this caller may change the list of snapshots.

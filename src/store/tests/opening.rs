@@ -54,7 +54,7 @@ fn a_store_is_found_again_as_it_was_left() {
     let store = disk.store();
     assert_eq!(store.id().unwrap(), id);
     assert!(store.new_file_id().unwrap() > file);
-    assert_eq!(store.gaps().unwrap(), [(1, gap)]);
+    assert_eq!(store.gaps().unwrap(), [gap]);
     assert_eq!(store.synced().unwrap(), Some(synced));
     assert_eq!(store.live(77).unwrap(), Some(live));
     assert_eq!(&*store.view().chunk(Hash::of(b"here")).unwrap(), b"here");
