@@ -16,5 +16,6 @@ pub mod id;
 pub mod inodes;
 pub mod limits;
 pub mod name;
+pub mod restore;
 pub mod store;
 pub mod time;

@@ -122,3 +122,11 @@ pub const SPACE_STEP: u64 = 4 << 20;
 pub const BUSY_TRIES: u32 = 4;
 /// Between two looks.
 pub const BUSY_POLL: Duration = Duration::from_millis(50);
+/// Directories above each other that a restore goes down: two descriptors and some stack each.
+pub const RESTORE_DEPTH: usize = 1000;
+/// Files that a restore works on at a time: more does not help one disk.
+pub const RESTORE_WORKERS: usize = 4;
+/// Files that wait for them: each holds two descriptors.
+pub const RESTORE_QUEUE: usize = 64;
+/// Bytes of a file whose lines `diff -u` compares.
+pub const DIFF_TEXT: u64 = 16 << 20;

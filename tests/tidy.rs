@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 /// Each layer and what it may `use`, as in docs/architecture.md. A layer that is not here does not
 /// exist.
-const LAYERS: [(&str, &[&str]); 14] = [
+const LAYERS: [(&str, &[&str]); 15] = [
     ("id", &[]),
     ("limits", &[]),
     ("name", &["limits"]),
@@ -28,6 +28,10 @@ const LAYERS: [(&str, &[&str]); 14] = [
     (
         "history",
         &["capture", "format", "id", "limits", "name", "store", "time"],
+    ),
+    (
+        "restore",
+        &["backing", "format", "history", "id", "limits", "time"],
     ),
     (
         "fs",
@@ -53,7 +57,7 @@ const LAYERS: [(&str, &[&str]); 14] = [
         "cli",
         &[
             "backing", "capture", "control", "format", "fs", "fuse", "history", "id", "inodes",
-            "limits", "name", "store", "time",
+            "limits", "name", "restore", "store", "time",
         ],
     ),
 ];
@@ -190,7 +194,7 @@ fn the_table_has_no_circles() {
     // Each layer stands behind all that it may know.
     let order: Vec<&str> = [
         "id", "limits", "name", "time", "format", "backing", "store", "inodes", "capture",
-        "history", "fs", "control", "fuse", "cli",
+        "history", "restore", "fs", "control", "fuse", "cli",
     ]
     .to_vec();
     let place = |layer: &str| order.iter().position(|known| *known == layer).expect(layer);

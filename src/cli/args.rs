@@ -36,6 +36,12 @@ pub enum Command {
     Delete(Delete),
     /// Give a snapshot another name
     Rename(Rename),
+    /// What differs between two states (live: now)
+    Diff(Diff),
+    /// Print what the file PATH held then
+    Cat(Cat),
+    /// Put back what stood at PATH then, here or elsewhere
+    Restore(Restore),
     /// Return when all that was changed before is recorded
     Sync(Sync),
     /// Show what is recorded, what is not, and what needs a person
@@ -187,6 +193,88 @@ pub struct Rename {
     pub new: OsString,
 }
 
+/// `diff`.
+#[derive(Debug, ClapArgs)]
+pub struct Diff {
+    /// The working directory, or any path inside it; mounted or not
+    #[arg(value_name = "DIR")]
+    pub dir: PathBuf,
+    /// The state before: a snapshot's name, latest, latest~1, @10:15, @5m, live
+    #[arg(value_name = "A")]
+    pub a: String,
+    /// The state after
+    #[arg(value_name = "B")]
+    pub b: String,
+    /// Only this file or folder, from DIR down
+    #[arg(value_name = "PATH")]
+    pub path: Option<PathBuf>,
+    /// Sizes, and how many of each
+    #[arg(long)]
+    pub stat: bool,
+    /// The lines that differ, as a patch
+    #[arg(long, short, conflicts_with_all = ["stat", "json"])]
+    pub unified: bool,
+    /// One JSON object a line
+    #[arg(long, conflicts_with = "stat")]
+    pub json: bool,
+    #[command(flatten)]
+    pub store: StoreArg,
+}
+
+/// `cat`.
+#[derive(Debug, ClapArgs)]
+pub struct Cat {
+    /// The file; it need not be there any more
+    #[arg(value_name = "PATH")]
+    pub path: PathBuf,
+    /// The state: a snapshot's name, latest, latest~1, @10:15, @5m, @yesterday
+    #[arg(long, value_name = "STATE")]
+    pub at: String,
+    #[command(flatten)]
+    pub store: StoreArg,
+}
+
+/// `restore`.
+#[derive(Debug, ClapArgs)]
+pub struct Restore {
+    /// What to restore; it need not be there any more
+    #[arg(value_name = "PATH", required = true)]
+    pub paths: Vec<PathBuf>,
+    /// The state: a snapshot's name, latest, latest~1, @10:15, @5m, @yesterday
+    #[arg(long, value_name = "STATE")]
+    pub at: String,
+    /// Write it into this folder instead, under its path from the root of the tree
+    #[arg(long, value_name = "DIR")]
+    pub target: Option<PathBuf>,
+    /// Also remove what was not there then, inside PATH
+    #[arg(long)]
+    pub delete: bool,
+    /// Only say what would be done
+    #[arg(long)]
+    pub dry_run: bool,
+    /// What to do with files that are there: compare contents; only if size or time differ; leave
+    #[arg(
+        long,
+        value_enum,
+        default_value = "always",
+        value_name = "always|if-changed|never"
+    )]
+    pub overwrite: Overwrite,
+    /// One JSON object a line
+    #[arg(long)]
+    pub json: bool,
+    #[command(flatten)]
+    pub store: StoreArg,
+}
+
+/// What `restore` does with what is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Overwrite {
+    Always,
+    IfChanged,
+    Never,
+}
+
 /// `sync`.
 #[derive(Debug, ClapArgs)]
 pub struct Sync {
@@ -242,7 +330,12 @@ pub struct Serve {
 /// The groups of `--help`.
 const GROUPS: [(&str, &[&str]); 3] = [
     ("The mount", &["mount", "umount", "status", "sync"]),
-    ("The past", &["snapshot", "list", "delete", "rename"]),
+    (
+        "The past",
+        &[
+            "snapshot", "list", "diff", "cat", "restore", "delete", "rename",
+        ],
+    ),
     ("The program", &["completions", "man"]),
 ];
 
@@ -256,9 +349,9 @@ pub fn command() -> clap::Command {
 
 /// One screen: usage, the commands in groups, what the exit codes mean.
 fn overview(command: &clap::Command) -> String {
-    let mut text = String::from("{name} {version}: {about}\n\nUsage: rewindfs COMMAND ...\n");
+    let mut text = String::from("{name} {version}: {about}\nUsage: rewindfs COMMAND ...\n\n");
     for (heading, names) in GROUPS {
-        text += &format!("\n{heading}\n");
+        text += &format!("{heading}\n");
         for name in names {
             let Some(sub) = command.find_subcommand(name) else {
                 continue;
@@ -268,9 +361,8 @@ fn overview(command: &clap::Command) -> String {
         }
     }
     text + "\nThe past is in DIR/.snapshots: ls DIR/.snapshots, cp -a DIR/.snapshots/NAME/FILE .\n\
-            More on a command: rewindfs COMMAND --help\n\
-            Exit codes: 0 done, 1 something needs you, 2 failure, 3 done in part, 10 no history,\n\
-            11 in use, 12 wrong password, 130 interrupted\n"
+            More on a command: rewindfs COMMAND --help; state: NAME, latest, @10:15, @5m\n\
+            Exit: 0 done, 1 needs you, 2 failed, 3 in part, 10 no history, 11 in use, 12 password, 130 Ctrl-C\n"
 }
 
 /// `snapshot DIR [NAME]`.
@@ -284,6 +376,12 @@ fn usage(command: &clap::Command) -> String {
         } else {
             text += &format!(" [{name}]");
         }
+    }
+    if command
+        .get_arguments()
+        .any(|argument| argument.get_id() == "at")
+    {
+        text += " --at STATE";
     }
     text
 }

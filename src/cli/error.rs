@@ -11,7 +11,9 @@ use crate::control::locate::LocateError;
 use crate::control::open::OpenError;
 use crate::control::request::User;
 use crate::fuse::{FuseError, REFUSED_HINT};
+use crate::history::HistoryError;
 use crate::name::BadSnapshotName;
+use crate::restore::Fault;
 use std::ffi::OsString;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -36,6 +38,22 @@ pub enum Error {
         name: OsString,
         fault: BadSnapshotName,
     },
+    #[error("{text}: {error}{}", state_help(.error))]
+    State { text: String, error: HistoryError },
+    #[error("{}: as it was then: {source}", .path.display())]
+    Past { path: PathBuf, source: Fault },
+    #[error("{dir}: only root and who mounted it may ask for all that differs; you can: diff -r {dir}/.snapshots/{a} {dir}/.snapshots/{b}", dir = .dir.display())]
+    OwnersOnly { dir: PathBuf, a: String, b: String },
+    #[error("{} is of another history than {}; restore them one after the other", .other.display(), .path.display())]
+    TwoHistories { path: PathBuf, other: PathBuf },
+    #[error("{} is the past itself; name what stood in it, and the state with --at", .0.display())]
+    ThePast(PathBuf),
+    #[error("{} does not show its past (-o snapdir=disabled); take the mount off: rewindfs umount {}", .0.display(), quote(.0))]
+    NotShown(PathBuf),
+    #[error(
+        "{state} is a state whose scan was cut off: what is missing in it may have been there, so --delete can't tell; restore without it"
+    )]
+    Partial { state: String },
     #[error(transparent)]
     Open(#[from] OpenError),
     #[error("{}: {refusal}{}", .dir.display(), advice(.refusal, .dir))]
@@ -135,6 +153,13 @@ pub fn answered(error: ClientError, dir: &Path) -> Error {
     }
 }
 
+fn state_help(error: &HistoryError) -> &'static str {
+    match error {
+        HistoryError::BadTime(_) => "",
+        _ => "; write a snapshot's name, latest, or a time like @10:15, @5m, @yesterday",
+    }
+}
+
 /// Whether the kernel lets this user into a mount at all. It answers by itself, without asking
 /// the daemon.
 fn is_closed(dir: &Path) -> bool {
@@ -168,6 +193,9 @@ fn advice(refusal: &Refusal, dir: &Path) -> String {
             format!("; choose another name, or: rewindfs delete {dir} {name}")
         }
         Refusal::NoSnapshot { .. } => format!("; those that exist: rewindfs list {dir}"),
+        Refusal::NoState { .. } => {
+            format!("; those that exist: rewindfs list --checkpoints {dir}")
+        }
         Refusal::Version { .. } => {
             format!("; unmount with --force, then mount again: rewindfs umount --force {dir}")
         }

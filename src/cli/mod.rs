@@ -8,6 +8,7 @@ mod error;
 mod exit;
 mod interrupt;
 mod option;
+mod past;
 mod progress;
 mod quantity;
 mod quote;

@@ -3,6 +3,7 @@
 
 use super::request::User;
 use crate::capture::CaptureError;
+use crate::history::HistoryError;
 use crate::name::{BadSnapshotName, check_snapshot_name};
 use crate::store::StoreError;
 use serde::{Deserialize, Serialize};
@@ -17,6 +18,9 @@ pub enum Error {
     Exists { name: String },
     #[error("there is no snapshot {name}")]
     NoSnapshot { name: String },
+    /// What was named is no state of this history.
+    #[error("{reason}")]
+    NoState { reason: String },
     #[error("the snapshot {name} is held and can't be deleted or renamed")]
     Held { name: String },
     #[error("{what} took too long and was given up; nothing was changed")]
@@ -68,6 +72,18 @@ impl From<BadSnapshotName> for Error {
     fn from(bad: BadSnapshotName) -> Error {
         Error::BadName {
             reason: bad.to_string(),
+        }
+    }
+}
+
+impl From<HistoryError> for Error {
+    fn from(error: HistoryError) -> Error {
+        match error {
+            HistoryError::Store(error) => error.into(),
+            HistoryError::NoSnapshot { name } => Error::NoSnapshot { name },
+            error => Error::NoState {
+                reason: sentence(&error),
+            },
         }
     }
 }

@@ -8,6 +8,7 @@
 
 pub mod check;
 pub mod client;
+mod difference;
 pub mod error;
 pub mod estimate;
 pub mod folder;

@@ -9,7 +9,7 @@ use super::error::Error;
 use serde::{Deserialize, Serialize};
 
 /// Number of the messages in `request`, `report` and `error`.
-pub const PROTOCOL: u32 = 1;
+pub const PROTOCOL: u32 = 2;
 
 /// First message of both sides.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -53,7 +53,9 @@ mod tests {
         History, LeftOut, Line, LineKind, Mode, Mounted, Named, NotRecorded, Scan, Status, Store,
         Unreadable, Unrecorded,
     };
-    use crate::control::request::{Answer, Made, Position, Progress, Reply, Request, User};
+    use crate::control::request::{
+        Answer, DiffLine, Made, Position, Progress, RawPath, Reply, Request, StateFound, User,
+    };
     use crate::control::when::When;
     use crate::time::Timestamp;
 
@@ -83,6 +85,13 @@ mod tests {
                 new: text(),
             },
             Request::Sync,
+            Request::State { name: text() },
+            Request::Diff {
+                from: 1,
+                to: 2,
+                under: RawPath(vec![b'x', 0xff]),
+                skip: 3,
+            },
             Request::Status,
             Request::Unmount { force: true },
         ]
@@ -177,6 +186,22 @@ mod tests {
                 next: None,
             },
             Answer::Done,
+            Answer::State(StateFound {
+                epoch: 1,
+                time: NOON,
+                partial: false,
+                snapdir: Some(text()),
+            }),
+            Answer::Diff {
+                lines: vec![DiffLine {
+                    change: 'R',
+                    path: RawPath(vec![b'x', 0xff]),
+                    from: Some(RawPath(vec![b'y'])),
+                    old_bytes: Some(1),
+                    new_bytes: None,
+                }],
+                more: true,
+            },
             Answer::Status(Box::new(status())),
         ]
     }
@@ -191,6 +216,7 @@ mod tests {
             Error::BadName { reason: text() },
             Error::Exists { name: text() },
             Error::NoSnapshot { name: text() },
+            Error::NoState { reason: text() },
             Error::Held { name: text() },
             Error::TimedOut { what: text() },
             Error::Stopped { reason: text() },
@@ -215,13 +241,15 @@ mod tests {
         match request {
             Request::Snapshot { .. } | Request::List { .. } | Request::Delete { .. } => {}
             Request::Rename { .. } | Request::Sync | Request::Status => {}
-            Request::Unmount { .. } => {}
+            Request::State { .. } | Request::Diff { .. } | Request::Unmount { .. } => {}
         }
         match answer {
             Answer::Snapshot(_) | Answer::Page { .. } | Answer::Done | Answer::Status(_) => {}
+            Answer::State(_) | Answer::Diff { .. } => {}
         }
         match error {
             Error::BadName { .. } | Error::Exists { .. } | Error::NoSnapshot { .. } => {}
+            Error::NoState { .. } => {}
             Error::Held { .. } | Error::TimedOut { .. } | Error::Stopped { .. } => {}
             Error::Interrupted | Error::NotAllowed { .. } | Error::Version { .. } => {}
             Error::Busy { .. } | Error::NotMounted | Error::Unmount { .. } => {}

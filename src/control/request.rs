@@ -4,7 +4,7 @@
 use super::error::Error;
 use super::report::{Line, Mode, Scan, Status};
 use super::when::When;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// What a command asks for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -26,6 +26,20 @@ pub enum Request {
         new: String,
     },
     Sync,
+    /// Which state a name means. A time in it is exact (`@2026-11-20T10:15:03.123456789Z`): what a
+    /// person wrote depends on where he is.
+    State {
+        name: String,
+    },
+    /// What differs between two states, in bytewise order of the paths: one page.
+    Diff {
+        from: u64,
+        to: u64,
+        /// Only what stands at this path or below it, in one of the two.
+        under: RawPath,
+        /// Differences to be passed over: those of the pages before.
+        skip: u64,
+    },
     Status,
     Unmount {
         force: bool,
@@ -60,7 +74,57 @@ pub enum Answer {
         next: Option<Position>,
     },
     Done,
+    State(StateFound),
+    /// `more`: there are others behind these.
+    Diff {
+        lines: Vec<DiffLine>,
+        more: bool,
+    },
     Status(Box<Status>),
+}
+
+/// One difference between two states.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DiffLine {
+    /// `A`, `M`, `D`, `R`, `T`, `m`
+    pub change: char,
+    pub path: RawPath,
+    /// Of a renamed one.
+    pub from: Option<RawPath>,
+    /// Of a regular file.
+    pub old_bytes: Option<u64>,
+    pub new_bytes: Option<u64>,
+}
+
+/// A path from the root of the tree, any bytes: on the wire each byte is the character of its
+/// number.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RawPath(pub Vec<u8>);
+
+impl Serialize for RawPath {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let text: String = self.0.iter().copied().map(char::from).collect();
+        serializer.serialize_str(&text)
+    }
+}
+
+impl<'de> Deserialize<'de> for RawPath {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<RawPath, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let bytes = text.chars().map(u8::try_from).collect::<Result<_, _>>();
+        bytes.map(RawPath).map_err(serde::de::Error::custom)
+    }
+}
+
+/// A state of the past.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StateFound {
+    pub epoch: u64,
+    pub time: When,
+    /// A scan was cut off: names may be missing in it that were there.
+    pub partial: bool,
+    /// The name under which the mount shows the past; `None`: it does not, or there is none.
+    pub snapdir: Option<String>,
 }
 
 /// The snapshot that was made.

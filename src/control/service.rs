@@ -4,16 +4,19 @@
 //! 1. A handler returns a value and never prints.
 //! 2. Nothing here waits without saying so through `Watch`.
 
+use super::difference;
 use super::error::{Error, check_name};
 use super::listing;
 use super::report;
-use super::request::{Answer, Made, Progress, Request, User};
+use super::request::{Answer, Made, Progress, Request, StateFound, User};
 use super::status;
 use super::when::When;
 use crate::capture::{self, NewSnapshot, Recorder};
-use crate::format::record::SnapshotMode;
+use crate::format::record::{EpochState, SnapshotMode};
+use crate::history::StateName;
 use crate::limits;
 use crate::store::Store;
+use crate::time::{TimeZone, Timestamp};
 use parking_lot::Mutex;
 use std::io;
 use std::path::PathBuf;
@@ -28,6 +31,8 @@ const PROGRESS_EVERY: Duration = Duration::from_millis(500);
 pub trait Mounting: Send + Sync {
     /// What `status` shows.
     fn describe(&self) -> report::Mounted;
+    /// The name under which it shows the past, if it does.
+    fn snapdir(&self) -> Option<String>;
     /// Who stands in it or holds something of it, as far as this user may know.
     fn users(&self) -> Vec<User>;
     /// Takes it off; nothing is changed when somebody uses it.
@@ -88,6 +93,13 @@ impl Service {
             Request::Delete { name } => self.delete(&name, uid),
             Request::Rename { old, new } => self.rename(&old, &new, uid),
             Request::Sync => self.sync(watch),
+            Request::Diff {
+                from,
+                to,
+                under,
+                skip,
+            } => difference::page(&self.store, from, to, &under, skip),
+            Request::State { name } => self.state(&name),
             Request::Status => Ok(Answer::Status(Box::new(status::report(self)?))),
             Request::Unmount { force } => self.unmount(force, watch),
         }
@@ -140,6 +152,23 @@ impl Service {
         check_name(new)?;
         capture::rename_snapshot(&self.store, old, new, uid)?;
         Ok(Answer::Done)
+    }
+
+    fn state(&self, name: &str) -> Result<Answer, Error> {
+        let view = self.store.view();
+        let now = Timestamp::now();
+        let state = StateName::parse(name, now, &TimeZone::UTC)
+            .and_then(|name| name.resolve(&view, now))?
+            .ok_or(Error::NoState {
+                reason: "live is what is there now, no past state".to_owned(),
+            })?;
+        let record = view.epoch(state.epoch)?;
+        Ok(Answer::State(StateFound {
+            epoch: state.epoch.0,
+            time: When(state.time),
+            partial: record.is_none_or(|record| record.state == EpochState::Partial),
+            snapdir: self.mount.as_ref().and_then(|mount| mount.snapdir()),
+        }))
     }
 
     fn sync(&self, watch: &Watch<'_>) -> Result<Answer, Error> {

@@ -246,6 +246,9 @@ mod tests {
                 recording: true,
             }
         }
+        fn snapdir(&self) -> Option<String> {
+            None
+        }
         fn users(&self) -> Vec<User> {
             self.users.lock().clone()
         }

@@ -9,6 +9,7 @@
 //!    agree with the lists that name them.
 //! 3. What is kept in memory is bounded by limits.rs.
 
+pub mod diff;
 #[cfg(test)]
 pub(crate) mod past;
 pub mod path;

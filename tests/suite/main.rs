@@ -15,6 +15,7 @@ mod model;
 mod names;
 mod preserve;
 mod quickstart;
+mod restore;
 mod snapdir;
 mod space;
 mod trouble;

@@ -1,9 +1,12 @@
 //! One file for each command or family of them: what was typed becomes a request, the answer
 //! becomes lines.
 
+mod cat;
+mod diff;
 mod list;
 mod mount;
 mod pages;
+mod restore;
 mod snapshot;
 mod status;
 mod sync;
@@ -27,6 +30,9 @@ pub fn run(command: Command) -> Result<Exit, Error> {
         Command::Delete(args) => snapshot::delete(&args),
         Command::Rename(args) => snapshot::rename(&args),
         Command::List(args) => list::run(&args),
+        Command::Diff(args) => diff::run(&args),
+        Command::Cat(args) => cat::run(&args),
+        Command::Restore(args) => restore::run(&args),
         Command::Sync(args) => sync::run(&args),
         Command::Status(args) => status::run(&args),
         Command::Completions(args) => pages::completions(&args),

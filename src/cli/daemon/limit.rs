@@ -14,14 +14,7 @@ pub fn prepare() -> io::Result<()> {
     // What it makes is its store: nobody else's business. (The files of others are made by
     // threads that have an umask of their own.)
     umask(Mode::from_raw_mode(0o077));
-    let files = getrlimit(Resource::Nofile);
-    let most = Rlimit {
-        current: files.maximum,
-        maximum: files.maximum,
-    };
-    if let Err(error) = setrlimit(Resource::Nofile, most) {
-        log::warn!("the number of open files can't be raised: {error}");
-    }
+    raise_files();
     // A core file would hold what people's files hold, and nobody asked for it.
     let none = Rlimit {
         current: Some(0),
@@ -31,4 +24,16 @@ pub fn prepare() -> io::Result<()> {
         log::warn!("core files can't be switched off: {error}");
     }
     Ok(())
+}
+
+/// Takes as many open files as this process may have.
+pub fn raise_files() {
+    let files = getrlimit(Resource::Nofile);
+    let most = Rlimit {
+        current: files.maximum,
+        maximum: files.maximum,
+    };
+    if let Err(error) = setrlimit(Resource::Nofile, most) {
+        log::warn!("the number of open files can't be raised: {error}");
+    }
 }

@@ -17,4 +17,5 @@ mod signals;
 pub use insiders::{insiders, is_only_caller};
 pub use job::{Import, Job, News};
 pub use launch::{launch, serve};
+pub use limit::raise_files;
 pub use run::{Teller, foreground};

@@ -53,6 +53,7 @@ pub struct Mounting {
     session: Session,
     shown: report::Mounted,
     mountpoint: PathBuf,
+    snapdir: Option<String>,
 }
 
 impl Mounting {
@@ -79,6 +80,8 @@ impl Mounting {
                 recording: !job.options.no_history,
             },
             mountpoint: job.mountpoint.clone(),
+            snapdir: (job.options.snapdir != Snapdir::Disabled)
+                .then(|| job.options.snapdir_name.clone()),
         })
     }
 
@@ -91,6 +94,10 @@ impl Mounting {
 impl service::Mounting for Mounting {
     fn describe(&self) -> report::Mounted {
         self.shown.clone()
+    }
+
+    fn snapdir(&self) -> Option<String> {
+        self.snapdir.clone()
     }
 
     fn users(&self) -> Vec<User> {

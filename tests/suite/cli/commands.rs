@@ -199,7 +199,8 @@ fn help_completions_and_manual() {
     let help = Cmd::rewindfs().arg("--help").run().ok();
     assert!(help.lines().len() <= 24, "one screen:\n{}", help.out);
     for name in [
-        "mount", "umount", "snapshot", "list", "delete", "rename", "sync", "status",
+        "mount", "umount", "snapshot", "list", "diff", "cat", "restore", "delete", "rename",
+        "sync", "status",
     ] {
         assert!(help.out.contains(name), "{name}");
         Cmd::rewindfs().args([name, "--help"]).run().ok().says(name);

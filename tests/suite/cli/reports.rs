@@ -56,6 +56,15 @@ fn the_fields_of_every_report_are_the_agreed_ones() {
         "list --checkpoints",
         &["list", &dir, "--checkpoints", "--json"],
     );
+    write(sandbox.work().join("file"), "changed");
+    let file = format!("{dir}/file");
+    let differs = Cmd::rewindfs().args(["diff", &dir, "s", "live", "--json"]);
+    let run = differs.run().exits(1);
+    assert_eq!(
+        run.out,
+        "{\"change\":\"M\",\"path\":\"file\",\"from\":null,\"old_bytes\":1,\"new_bytes\":7}\n"
+    );
+    keep("restore", &["restore", &file, "--at", "s", "--json"]);
     keep("status, mounted", &["status", &dir, "--json"]);
     mounted.umount();
     keep("status, not mounted", &["status", &dir, "--json"]);

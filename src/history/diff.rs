@@ -1,0 +1,344 @@
+//! What differs between two states, by name. Only what was changed between them is looked at: the
+//! epochs' own lists say which names and files that may be, and each is then compared at both ends.
+//!
+//! 1. A name that holds another file of the same kind is modified, not deleted and added: programs
+//!    replace a file by renaming a new one over it.
+//! 2. A rename is a name that is gone and a name that is new of one file. What stands below a
+//!    directory that was renamed is not listed for that.
+//! 3. The result is in bytewise order of the paths.
+
+use super::{Found, Result, path};
+use crate::format::record::{Change, Kind};
+use crate::id::{Epoch, FileId};
+use crate::limits;
+use crate::store::View;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+/// What happened to a path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Letter {
+    /// First of those of one path: what else differs comes behind it.
+    Renamed,
+    Added,
+    /// Content: bytes, the target of a symlink, the number of a device.
+    Modified,
+    Deleted,
+    /// A file became a directory, a directory a link ...
+    Type,
+    /// Mode, owner, extended attributes, of files also the modification time.
+    Attributes,
+}
+
+/// One difference.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Difference {
+    /// From the root of the tree; of a deleted one as it was.
+    pub path: Vec<u8>,
+    pub letter: Letter,
+    /// Of a renamed one.
+    pub from: Option<Vec<u8>>,
+    pub kind: Kind,
+    /// Bytes of a regular file before and after.
+    pub old_size: Option<u64>,
+    pub new_size: Option<u64>,
+}
+
+/// All differences from the state `from` to the state `to`, whichever is older.
+///
+/// # Errors
+/// The store's.
+pub fn between(view: &View<'_>, from: Epoch, to: Epoch) -> Result<Vec<Difference>> {
+    let mut work = Work {
+        view,
+        from,
+        to,
+        places: HashMap::new(),
+        found: Vec::new(),
+    };
+    let touched = touched(view, from.min(to), from.max(to))?;
+    let mut removed: BTreeMap<FileId, Vec<(Vec<u8>, Found)>> = BTreeMap::new();
+    let mut added = Vec::new();
+    for (dir, name) in touched.names {
+        let old = work.old(dir, &name)?;
+        let new = work.new(dir, &name)?;
+        match (old, new) {
+            (Some((_, old)), Some((_, new))) if old.id == new.id => {}
+            (Some((_, old)), Some((path, new))) => work.compare(path, &old, &new)?,
+            (Some((path, old)), None) => removed.entry(old.id).or_default().push((path, old)),
+            (None, Some(new)) => added.push(new),
+            (None, None) => {}
+        }
+    }
+    let mut renamed = BTreeSet::new();
+    for (path, new) in added {
+        match removed.get_mut(&new.id).and_then(Vec::pop) {
+            Some((was, old)) => {
+                renamed.insert(new.id);
+                work.push(path.clone(), Letter::Renamed, Some(was), Some(&old), &new);
+                work.compare(path, &old, &new)?;
+            }
+            None => work.push(path, Letter::Added, None, None, &new),
+        }
+    }
+    for (path, old) in removed.into_values().flatten() {
+        let kind = old.inode.kind;
+        work.found.push(Difference {
+            path,
+            letter: Letter::Deleted,
+            from: None,
+            kind,
+            old_size: size(&old),
+            new_size: None,
+        });
+    }
+    for id in touched.files.difference(&renamed) {
+        let old = path::file(view, from, *id)?;
+        let new = path::file(view, to, *id)?;
+        if let (Some(old), Some(new)) = (old, new)
+            && let Some(path) = work.place_of(&new)?
+            && path::walk(view, from, path.split(|byte| *byte == b'/'))?
+                .is_none_or(|was| was.id == new.id || path.is_empty())
+        {
+            work.compare(path, &old, &new)?;
+        }
+    }
+    let mut found = work.found;
+    found.sort_by(|a, b| (&a.path, a.letter).cmp(&(&b.path, b.letter)));
+    found.dedup();
+    Ok(found)
+}
+
+/// What may differ.
+#[derive(Default)]
+struct Touched {
+    names: BTreeSet<(FileId, Vec<u8>)>,
+    files: BTreeSet<FileId>,
+}
+
+fn touched(view: &View<'_>, after: Epoch, upto: Epoch) -> Result<Touched> {
+    let mut touched = Touched::default();
+    let mut from = after.next();
+    loop {
+        let epochs = view.epochs(from, upto, limits::DIR_PAGE)?;
+        for (epoch, _, _) in &epochs {
+            for (id, change) in view.changes(*epoch)? {
+                match change {
+                    Change::Inode { .. } => {
+                        touched.files.insert(id);
+                    }
+                    Change::Dirent { name, .. } => {
+                        touched.names.insert((id, name));
+                    }
+                }
+            }
+        }
+        match epochs.last() {
+            Some((last, _, _)) if epochs.len() == limits::DIR_PAGE => from = last.next(),
+            _ => return Ok(touched),
+        }
+    }
+}
+
+/// A directory in a state, and where it stood there, if it did.
+type Places = HashMap<(FileId, Epoch), Option<Vec<u8>>>;
+
+struct Work<'a> {
+    view: &'a View<'a>,
+    from: Epoch,
+    to: Epoch,
+    places: Places,
+    found: Vec<Difference>,
+}
+
+impl Work<'_> {
+    fn old(&mut self, dir: FileId, name: &[u8]) -> Result<Option<(Vec<u8>, Found)>> {
+        self.named(self.from, dir, name)
+    }
+
+    fn new(&mut self, dir: FileId, name: &[u8]) -> Result<Option<(Vec<u8>, Found)>> {
+        self.named(self.to, dir, name)
+    }
+
+    fn named(&mut self, at: Epoch, dir: FileId, name: &[u8]) -> Result<Option<(Vec<u8>, Found)>> {
+        let Some(found) = path::child(self.view, at, dir, name)? else {
+            return Ok(None);
+        };
+        let above = self.place(at, dir)?;
+        Ok(above.map(|above| (join(&above, name), found)))
+    }
+
+    /// Where the directory `dir` stood in a state.
+    fn place(&mut self, at: Epoch, dir: FileId) -> Result<Option<Vec<u8>>> {
+        if let Some(known) = self.places.get(&(dir, at)) {
+            return Ok(known.clone());
+        }
+        let found = path::file(self.view, at, dir)?;
+        let place = match found {
+            Some(found) => path_of(self.view, at, &found)?,
+            None => None,
+        };
+        self.places.insert((dir, at), place.clone());
+        Ok(place)
+    }
+
+    fn place_of(&mut self, new: &Found) -> Result<Option<Vec<u8>>> {
+        if new.id == FileId::ROOT {
+            return Ok(Some(Vec::new()));
+        }
+        let above = self.place(self.to, new.inode.parent)?;
+        Ok(above.map(|above| join(&above, &new.inode.name)))
+    }
+
+    fn push(
+        &mut self,
+        path: Vec<u8>,
+        letter: Letter,
+        from: Option<Vec<u8>>,
+        old: Option<&Found>,
+        new: &Found,
+    ) {
+        self.found.push(Difference {
+            path,
+            letter,
+            from,
+            kind: new.inode.kind,
+            old_size: old.and_then(size),
+            new_size: size(new),
+        });
+    }
+
+    fn compare(&mut self, path: Vec<u8>, old: &Found, new: &Found) -> Result<()> {
+        let (was, is) = (&old.inode, &new.inode);
+        let letter = if was.kind != is.kind {
+            Letter::Type
+        } else if was.kind != Kind::Dir
+            && (was.content, was.size, &was.target, was.rdev)
+                != (is.content, is.size, &is.target, is.rdev)
+        {
+            Letter::Modified
+        } else if (was.mode, was.uid, was.gid, &was.xattrs) != (is.mode, is.uid, is.gid, &is.xattrs)
+            || (was.kind != Kind::Dir && was.mtime != is.mtime)
+        {
+            Letter::Attributes
+        } else {
+            return Ok(());
+        };
+        self.push(path, letter, None, Some(old), new);
+        Ok(())
+    }
+}
+
+fn path_of(view: &View<'_>, at: Epoch, found: &Found) -> Result<Option<Vec<u8>>> {
+    let Some(above) = path::ancestors(view, at, found)? else {
+        return Ok(None);
+    };
+    let mut place = Vec::new();
+    // The root has no name; then each from the top down.
+    let names = above.iter().rev().skip(1).chain(std::iter::once(found));
+    for dir in names.filter(|dir| dir.id != FileId::ROOT) {
+        place = join(&place, &dir.inode.name);
+    }
+    Ok(Some(place))
+}
+
+fn size(found: &Found) -> Option<u64> {
+    (found.inode.kind == Kind::File).then_some(found.inode.size)
+}
+
+fn join(path: &[u8], name: &[u8]) -> Vec<u8> {
+    match path {
+        b"" => name.to_vec(),
+        _ => [path, b"/", name].concat(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::history::past::{Past, directory};
+
+    fn lines(past: &Past, from: Epoch, to: Epoch) -> Vec<String> {
+        let found = between(&past.store.view(), from, to).expect("readable");
+        let line = |one: &Difference| {
+            let letter = match one.letter {
+                Letter::Added => 'A',
+                Letter::Modified => 'M',
+                Letter::Deleted => 'D',
+                Letter::Renamed => 'R',
+                Letter::Type => 'T',
+                Letter::Attributes => 'm',
+            };
+            let path = String::from_utf8_lossy(&one.path).into_owned();
+            match &one.from {
+                Some(from) => format!("{letter} {} {path}", String::from_utf8_lossy(from)),
+                None => format!("{letter} {path}"),
+            }
+        };
+        found.iter().map(line).collect()
+    }
+
+    #[test]
+    fn names_say_what_happened_in_both_directions() {
+        let mut past = Past::new();
+        let first = past.epoch("2026-11-20T10:00", |draft| {
+            draft.root(directory());
+            draft.put(2, 1, "dir", directory());
+            draft.bytes(3, 2, "inside", b"inside");
+            draft.bytes(4, 1, "saved", b"old");
+            draft.bytes(5, 1, "gone", b"gone");
+            draft.bytes(6, 1, "moved", b"moved");
+            draft.bytes(7, 1, "other", b"other");
+            draft.bytes(8, 1, "same", b"same");
+        });
+        let _between = past.epoch("2026-11-20T10:01", |draft| {
+            // Made and gone again: in neither.
+            draft.bytes(20, 1, "swap", b"swap");
+            draft.unname(1, "dir");
+            draft.put(2, 1, "folder", directory());
+        });
+        let last = past.epoch("2026-11-20T10:02", |draft| {
+            draft.gone(20, 1, "swap");
+            // An editor: a new file under the old name.
+            draft.bytes(9, 1, "saved", b"new");
+            draft.gone(5, 1, "gone");
+            draft.unname(1, "moved");
+            draft.bytes(6, 2, "moved here", b"moved");
+            draft.put(10, 1, "other", directory());
+            draft.bytes(3, 2, "inside", b"changed");
+            draft.bytes(11, 10, "new", b"new");
+            let mut touched = crate::history::past::file(
+                crate::format::record::Content::Chunk(draft.chunk(b"same")),
+                4,
+            );
+            touched.mode = 0o600;
+            draft.put(8, 1, "same", touched);
+        });
+        assert_eq!(
+            lines(&past, first, last),
+            [
+                "R dir folder",
+                "M folder/inside",
+                "R moved folder/moved here",
+                "D gone",
+                "T other",
+                "A other/new",
+                "m same",
+                "M saved",
+            ]
+        );
+        assert_eq!(
+            lines(&past, last, first),
+            [
+                "R folder dir",
+                "M dir/inside",
+                "A gone",
+                "R folder/moved here moved",
+                "T other",
+                "D other/new",
+                "m same",
+                "M saved",
+            ]
+        );
+        assert!(lines(&past, last, last).is_empty());
+    }
+}
