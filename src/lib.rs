@@ -1,7 +1,7 @@
 //! rewindfs: a FUSE file system that keeps every past state of a working directory.
 //!
 //! The layers, each of which knows only those below it (docs/architecture.md has the map):
-//! cli, fuse, control, fs, history, capture, inodes, store, format, backing, and the plain
+//! cli, fuse, control, fs, history, capture, retention, inodes, store, format, backing, and the plain
 //! vocabulary of id, name, limits and time.
 
 pub mod backing;
@@ -17,5 +17,6 @@ pub mod inodes;
 pub mod limits;
 pub mod name;
 pub mod restore;
+pub mod retention;
 pub mod store;
 pub mod time;

@@ -71,8 +71,15 @@ pub const WRITE_BUFFERS: usize = 64 << 20;
 pub const STORE_FILES: i32 = 256;
 /// How long the store waits for readers before it is reopened.
 pub const REOPEN_WAIT: Duration = Duration::from_secs(10);
+/// Findings of a verify that are told, so that they fit into a message; more are counted.
+pub const FINDINGS_MAX: usize = 1000;
 /// Problems that a verify lists; more are counted.
 pub const PROBLEMS_MAX: usize = 10_000;
+/// Hashes whose references a verify counts in one walk over all records: 64 MiB of memory.
+pub const VERIFY_HASHES: u64 = 1 << 20;
+/// Numbers of chunks that a verify can tell apart: 2 x 256 MiB of memory at the most, and more chunks
+/// than 100 TB of files have.
+pub const VERIFY_NUMBERS: u64 = 1 << 31;
 /// Epochs whose states are counted in one pass over all records: 2 KiB of memory each.
 pub const VERIFY_EPOCHS: usize = 8192;
 /// Pieces of decoded chunk lists that are kept for reading (48 bytes each): 32 GiB of files.
@@ -91,6 +98,34 @@ pub const UNUSED_EPOCHS: u64 = 64;
 pub const LOGGED_CHUNKS: u64 = 4 << 20;
 /// Lines of change that a prune works off in one batch.
 pub const PRUNE_LINES: usize = 5_000;
+/// How long a state is kept at least after its name was taken away: what `rm -r` or a script did to
+/// the list of snapshots is noticed within a day.
+pub const DELETED_KEPT: Duration = Duration::from_secs(24 * 3600);
+/// Deleted snapshots that can be undeleted; beyond, the oldest are forgotten once DELETED_KEPT is
+/// over.
+pub const DELETED_MAX: usize = 10_000;
+/// How long ago a state must have ended before a full disk or the largest size of the store takes
+/// it: what fills a disk within an hour must not take the history of that hour along.
+pub const SPARE_AGE: Duration = Duration::from_secs(3600);
+/// How long what a policy kept is still kept, in the background, after the policy was changed.
+pub const FORMER_KEPT: Duration = Duration::from_secs(24 * 3600);
+/// How often old checkpoints are looked for in the background.
+pub const PRUNE_EVERY: Duration = Duration::from_secs(600);
+/// How soon after the start they are looked for first.
+pub const PRUNE_FIRST: Duration = Duration::from_secs(60);
+/// How often checkpoints are dropped at most because space is short.
+pub const PRUNE_SHORT_EVERY: Duration = Duration::from_secs(30);
+/// Hashes that are counted at once to say what a prune will free: 128 MiB of memory. Of a larger
+/// history it says "at least".
+pub const WEIGHED_HASHES: usize = 1 << 20;
+/// A piece of the chunks is written anew, to give space back, when this part of it was removed.
+pub const RECLAIM_PERCENT: u64 = 20;
+/// Versions and lines removed after which the families of records are compacted.
+pub const RECLAIM_RECORDS: u64 = 100_000;
+/// Bytes of the reason of a hold.
+pub const REASON_MAX: usize = 4096;
+/// Lines of the log of the list of snapshots; beyond, the oldest go.
+pub const LOG_LINES: u64 = 10_000;
 /// How long a command waits for a store that another process has open.
 pub const STORE_WAIT: Duration = Duration::from_secs(3);
 /// Between two tries.

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 /// Each layer and what it may `use`, as in docs/architecture.md. A layer that is not here does not
 /// exist.
-const LAYERS: [(&str, &[&str]); 15] = [
+const LAYERS: [(&str, &[&str]); 16] = [
     ("id", &[]),
     ("limits", &[]),
     ("name", &["limits"]),
@@ -15,6 +15,7 @@ const LAYERS: [(&str, &[&str]); 15] = [
     ("backing", &["format", "id", "limits", "name", "time"]),
     ("format", &["id", "limits", "name", "time"]),
     ("store", &["format", "id", "limits", "name", "time"]),
+    ("retention", &["format", "id", "limits", "name", "time"]),
     (
         "inodes",
         &["backing", "format", "id", "limits", "name", "store", "time"],
@@ -22,7 +23,15 @@ const LAYERS: [(&str, &[&str]); 15] = [
     (
         "capture",
         &[
-            "backing", "format", "id", "inodes", "limits", "name", "store", "time",
+            "backing",
+            "format",
+            "id",
+            "inodes",
+            "limits",
+            "name",
+            "retention",
+            "store",
+            "time",
         ],
     ),
     (
@@ -43,8 +52,18 @@ const LAYERS: [(&str, &[&str]); 15] = [
     (
         "control",
         &[
-            "backing", "capture", "format", "fs", "history", "id", "inodes", "limits", "name",
-            "store", "time",
+            "backing",
+            "capture",
+            "format",
+            "fs",
+            "history",
+            "id",
+            "inodes",
+            "limits",
+            "name",
+            "retention",
+            "store",
+            "time",
         ],
     ),
     (
@@ -56,8 +75,21 @@ const LAYERS: [(&str, &[&str]); 15] = [
     (
         "cli",
         &[
-            "backing", "capture", "control", "format", "fs", "fuse", "history", "id", "inodes",
-            "limits", "name", "restore", "store", "time",
+            "backing",
+            "capture",
+            "control",
+            "format",
+            "fs",
+            "fuse",
+            "history",
+            "id",
+            "inodes",
+            "limits",
+            "name",
+            "restore",
+            "retention",
+            "store",
+            "time",
         ],
     ),
 ];
@@ -193,8 +225,22 @@ fn every_layer_knows_only_those_below_it() {
 fn the_table_has_no_circles() {
     // Each layer stands behind all that it may know.
     let order: Vec<&str> = [
-        "id", "limits", "name", "time", "format", "backing", "store", "inodes", "capture",
-        "history", "restore", "fs", "control", "fuse", "cli",
+        "id",
+        "limits",
+        "name",
+        "time",
+        "format",
+        "backing",
+        "store",
+        "retention",
+        "inodes",
+        "capture",
+        "history",
+        "restore",
+        "fs",
+        "control",
+        "fuse",
+        "cli",
     ]
     .to_vec();
     let place = |layer: &str| order.iter().position(|known| *known == layer).expect(layer);

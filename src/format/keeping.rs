@@ -1,0 +1,98 @@
+//! What the store holds about keeping: the policy, and snapshots that were deleted. Kept in `meta`
+//! (docs/format.md).
+
+use super::record::Snapshot;
+use crate::time::Timestamp;
+use serde::{Deserialize, Serialize};
+
+/// For how long states are kept that have no name, in seconds, and how large the store may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Policy {
+    /// Every state.
+    pub all_seconds: u64,
+    /// The last of each hour.
+    pub hourly_seconds: u64,
+    /// The last of each day.
+    pub daily_seconds: u64,
+    /// The last of each week.
+    pub weekly_seconds: u64,
+    /// Bytes that the store may take on disk; `None`: any number.
+    pub max_bytes: Option<u64>,
+}
+
+const HOUR: u64 = 3600;
+const DAY: u64 = 24 * HOUR;
+
+impl Default for Policy {
+    fn default() -> Policy {
+        Policy {
+            all_seconds: DAY,
+            hourly_seconds: 7 * DAY,
+            daily_seconds: 30 * DAY,
+            weekly_seconds: 365 * DAY,
+            max_bytes: None,
+        }
+    }
+}
+
+/// The policy in force, and the one before it, which holds on for a day in the background.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PolicyRecord {
+    pub policy: Policy,
+    pub former: Option<Policy>,
+    pub changed: Timestamp,
+    pub by_uid: u32,
+}
+
+/// A snapshot whose name was taken away: what undoes that.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Deleted {
+    pub name: String,
+    pub snapshot: Snapshot,
+    pub time: Timestamp,
+    pub by_uid: u32,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::format::key::hex;
+    use crate::format::record::SnapshotMode;
+    use crate::format::value::{pack, unpack};
+    use crate::id::{Epoch, SnapshotId};
+
+    #[test]
+    fn golden_bytes() {
+        let record = PolicyRecord {
+            policy: Policy {
+                max_bytes: Some(5),
+                ..Policy::default()
+            },
+            former: None,
+            changed: Timestamp(1),
+            by_uid: 7,
+        };
+        let bytes = pack(&record);
+        assert_eq!(hex(&bytes), "0180a30580f524809a9e0180e7840f0105000207");
+        assert_eq!(unpack::<PolicyRecord>(&bytes), Ok(record));
+        let deleted = Deleted {
+            name: "a".to_owned(),
+            snapshot: Snapshot {
+                id: SnapshotId(3),
+                epoch: Epoch(4),
+                time: Timestamp(1),
+                mode: SnapshotMode::Incremental,
+                base: None,
+                hold: None,
+                tags: Vec::new(),
+                message: String::new(),
+                by_uid: 7,
+            },
+            time: Timestamp(2),
+            by_uid: 8,
+        };
+        let bytes = pack(&deleted);
+        assert_eq!(hex(&bytes), "01016103040201000000000704".to_owned() + "08");
+        assert_eq!(unpack::<Deleted>(&bytes), Ok(deleted));
+    }
+}
