@@ -355,7 +355,7 @@ impl<'a> Draft<'a> {
                 snapshot.by_uid,
                 name,
                 SnapshotAction::Made,
-            ));
+            )?);
         }
         Ok(changed)
     }

@@ -59,9 +59,12 @@ pub(super) enum Step {
 
 impl Store {
     /// Makes the lines of an epoch lines of the next one too.
-    pub(super) fn copy_lines(&self, interval: Interval) -> Result<()> {
+    pub(super) fn copy_lines(&self, interval: Interval, go_on: &dyn Fn() -> bool) -> Result<()> {
         let mut from = None;
         loop {
+            if !go_on() {
+                return Err(StoreError::Interrupted);
+            }
             let _committer = self.committer.lock();
             let view = self.view();
             let mut cut = Cut::new(self, &view, interval);
@@ -75,10 +78,13 @@ impl Store {
     }
 
     /// Cuts all that the lines of a dropped epoch still name, and the note of it.
-    pub(super) fn cut_lines(&self, interval: Interval) -> Result<Pruned> {
+    pub(super) fn cut_lines(&self, interval: Interval, go_on: &dyn Fn() -> bool) -> Result<Pruned> {
         let mut pruned = Pruned::default();
         let mut from = None;
         loop {
+            if !go_on() {
+                return Err(StoreError::Interrupted);
+            }
             let _committer = self.committer.lock();
             let view = self.view();
             let mut cut = Cut::new(self, &view, interval);
@@ -127,11 +133,13 @@ impl<'a> Cut<'a> {
             mut pruned,
             ..
         } = self;
+        let removed = batch.changes.len() as u64;
         let settled = refs.settle(&mut batch);
         // Synced: the next flush of `chunks` makes the removal of chunks survive power loss, so
         // the removal of what names them must survive it too.
         pruned.chunk_bytes =
             settled.write(batch, |batch| store.write(batch, Durability::Synced))?;
+        store.note_removed(removed);
         Ok(pruned)
     }
 

@@ -5,6 +5,7 @@ use super::prune::Kept;
 use crate::format::key::{BadKey, Family, hex};
 use crate::format::value::BadValue;
 use crate::id::{Epoch, Hash};
+use crate::time::Timestamp;
 use std::io;
 use std::path::PathBuf;
 
@@ -62,6 +63,14 @@ pub enum StoreError {
     NoSnapshot { name: String },
     #[error("the snapshot {name} is held")]
     Held { name: String },
+    #[error("the snapshot {name} is held until {until}, and no command ends that before")]
+    HeldUntil { name: String, until: Timestamp },
+    #[error("the snapshot {name} is not held")]
+    NotHeld { name: String },
+    #[error("no snapshot {name} was deleted, or its state is not kept any more")]
+    NotDeleted { name: String },
+    #[error("it was interrupted")]
+    Interrupted,
     #[error("the file system of the store is full")]
     Full,
     #[error("the store was removed or replaced while it was open")]

@@ -23,6 +23,8 @@ pub struct Counts {
     pub changes: u64,
     /// Families flushed.
     pub flushes: u64,
+    /// Pieces of a family whose space was given back.
+    pub reclaims: u64,
 }
 
 #[derive(Debug, Default)]
@@ -33,6 +35,7 @@ struct Counters {
     writes: AtomicU64,
     changes: AtomicU64,
     flushes: AtomicU64,
+    reclaims: AtomicU64,
 }
 
 /// Wraps a database.
@@ -119,6 +122,7 @@ impl FaultyKv {
             writes: of(&self.counters.writes),
             changes: of(&self.counters.changes),
             flushes: of(&self.counters.flushes),
+            reclaims: of(&self.counters.reclaims),
         }
     }
 
@@ -213,6 +217,16 @@ impl Kv for FaultyKv {
 
     fn stored_bytes(&self, family: Family) -> Result<u64> {
         self.inner.stored_bytes(family)
+    }
+
+    fn bytes_between(&self, family: Family, from: &[u8], until: &[u8]) -> Result<u64> {
+        self.inner.bytes_between(family, from, until)
+    }
+
+    fn reclaim(&self, family: Family, from: &[u8], until: &[u8]) -> Result<()> {
+        self.alive()?;
+        bump(&self.counters.reclaims, 1);
+        self.inner.reclaim(family, from, until)
     }
 }
 

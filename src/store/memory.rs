@@ -166,6 +166,19 @@ impl Kv for MemoryKv {
             .map(|(key, value)| (key.len() + value.len()) as u64)
             .sum())
     }
+
+    fn bytes_between(&self, family: Family, from: &[u8], until: &[u8]) -> Result<u64> {
+        let state = self.state.lock();
+        let records = state.live.get(&family).into_iter().flatten();
+        Ok(records
+            .filter(|(key, _)| key.as_slice() >= from && key.as_slice() < until)
+            .map(|(key, value)| (key.len() + value.len()) as u64)
+            .sum())
+    }
+
+    fn reclaim(&self, _: Family, _: &[u8], _: &[u8]) -> Result<()> {
+        Ok(())
+    }
 }
 
 struct MemorySnapshot {

@@ -2,10 +2,13 @@
 
 use super::kv::{Batch, Durability};
 use super::view::decode;
-use super::{Result, Store};
+use super::{Result, SnapshotAction, Store};
+use crate::format::keeping::{Policy, PolicyRecord};
 use crate::format::key::{self, Family};
 use crate::format::record::{FromBefore, Gap, RootIdentity, Synced};
 use crate::format::value;
+use crate::limits;
+use crate::time::Timestamp;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -34,6 +37,10 @@ pub(super) const SNAPSHOTS_CHANGED: &[u8] = b"snapshots changed";
 pub(super) const SNAPSHOT_LOG: &str = "snapshot log";
 /// What was not to be imported and has not been changed since.
 const FROM_BEFORE: &[u8] = b"from before";
+/// By snapshot id: a snapshot that was deleted.
+pub(super) const DELETED: &str = "deleted";
+/// What is kept for how long.
+const POLICY: &[u8] = b"policy";
 const SYNCED: &[u8] = b"synced";
 const ROOT: &[u8] = b"root";
 pub(super) const GAP: &str = "gap";
@@ -91,6 +98,43 @@ impl Store {
     /// A store that can't be written.
     pub fn set_root(&self, root: &RootIdentity) -> Result<()> {
         self.put_meta(ROOT, root)
+    }
+
+    /// What is kept for how long; the default until somebody says something else.
+    ///
+    /// # Errors
+    /// A store that can't be read.
+    pub fn policy(&self) -> Result<PolicyRecord> {
+        Ok(self.meta(POLICY)?.unwrap_or_default())
+    }
+
+    /// Sets what is kept for how long. What was kept before is kept on for a while: the record
+    /// says so, and who prunes in the background goes by it.
+    ///
+    /// # Errors
+    /// A store that can't be written.
+    pub fn set_policy(&self, policy: Policy, by_uid: u32) -> Result<()> {
+        let _committer = self.committer.lock();
+        let before = self.policy()?;
+        if before.policy == policy {
+            return Ok(());
+        }
+        let now = Timestamp::now();
+        let recent = now.since(before.changed) < limits::FORMER_KEPT;
+        let record = PolicyRecord {
+            policy,
+            // Several changes in a row do not shorten what the first of them was to outlast.
+            former: before.former.filter(|_| recent).or(Some(before.policy)),
+            changed: now,
+            by_uid,
+        };
+        let mut batch = Batch::default();
+        batch.put(Family::Meta, POLICY, value::pack(&record));
+        let changed =
+            self.note_list_change(&mut batch, by_uid, "", SnapshotAction::Policy { policy })?;
+        self.write(batch, Durability::Synced)?;
+        self.list_changed(changed);
+        Ok(())
     }
 
     /// Which directory the store belongs to.

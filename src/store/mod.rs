@@ -31,15 +31,18 @@ pub mod memory;
 mod meta;
 mod open;
 mod prune;
+mod reclaim;
 mod refs;
 mod rocks;
 mod scan;
+mod snapshot_log;
 mod snapshots;
 #[cfg(test)]
 mod tests;
 mod verify;
 mod view;
 mod watched;
+mod weigh;
 
 use crate::format::record::*;
 use crate::id::*;
@@ -54,9 +57,10 @@ use std::sync::atomic::{AtomicBool, AtomicI64};
 pub use error::StoreError;
 pub use inflight::Reliance;
 pub use prune::{Kept, Pin, Pruned};
-pub use snapshots::{SnapshotAction, SnapshotEvent};
-pub use verify::{Problem, Progress, Report};
+pub use snapshot_log::{SnapshotAction, SnapshotEvent};
+pub use verify::{Depth, Problem, Progress, Report};
 pub use view::View;
+pub use weigh::Weights;
 
 /// What a store answers.
 pub type Result<T> = std::result::Result<T, StoreError>;
@@ -125,6 +129,9 @@ pub struct Store {
     /// The turn to prune: an epoch may take many batches, between which others commit.
     pruning: Mutex<()>,
     flushes: chunks::Flushes,
+    freed: Mutex<reclaim::Freed>,
+    /// Lines in the log of the list of snapshots.
+    log_lines: std::sync::atomic::AtomicU64,
     poisoned: AtomicBool,
     /// The time without history that lasts.
     gap: Mutex<Option<Gap>>,

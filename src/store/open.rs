@@ -23,7 +23,7 @@ use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 
 impl Store {
     /// Makes a store in a folder that does not exist, or is empty, and opens it. What a process
@@ -102,6 +102,8 @@ impl Store {
             pins: Mutex::new(HashMap::new()),
             pruning: Mutex::new(()),
             flushes: Flushes::default(),
+            freed: Mutex::default(),
+            log_lines: AtomicU64::new(0),
             poisoned: AtomicBool::new(false),
             snapshots_changed: AtomicI64::new(0),
         }
@@ -132,7 +134,7 @@ impl Store {
         committer.lineage = lineage;
         self.load(&mut committer)?;
         drop(committer);
-        self.finish_prune()?;
+        self.finish_prune(&|| true)?;
         self.cut_off_scans()?;
         self.take_over_gap()
     }
@@ -145,6 +147,7 @@ impl Store {
         self.load_ids()?;
         let changed: Option<Timestamp> = self.meta(meta::SNAPSHOTS_CHANGED)?;
         self.list_changed(changed.unwrap_or_default());
+        self.count_log()?;
         self.load_committer(committer)
     }
 

@@ -19,6 +19,7 @@ use super::{Result, Store, StoreError, meta};
 use crate::format::key::{self, Family};
 use crate::format::value;
 use crate::id::*;
+use crate::time::Timestamp;
 use parking_lot::MutexGuard;
 use std::collections::HashMap;
 use std::fmt;
@@ -33,6 +34,8 @@ pub enum Kept {
     Waiting,
     /// A snapshot names it.
     Named { name: String },
+    /// A snapshot that was deleted a short while ago named it.
+    Deleted { name: String },
     /// Somebody is working with it.
     Pinned,
 }
@@ -43,6 +46,9 @@ impl fmt::Display for Kept {
             Kept::Newest => f.write_str("it is the newest"),
             Kept::Waiting => f.write_str("it waits for a scan"),
             Kept::Named { name } => write!(f, "it is the snapshot {name}"),
+            Kept::Deleted { name } => {
+                write!(f, "it was the snapshot {name}, which can be undeleted")
+            }
             Kept::Pinned => f.write_str("it is in use"),
         }
     }
@@ -104,50 +110,69 @@ impl Store {
     /// # Errors
     /// There is no such epoch, it has to be kept, or the store can't be written.
     pub fn prune(&self, epoch: Epoch) -> Result<Pruned> {
+        self.prune_old(epoch, Timestamp(i64::MAX), &|| true)
+    }
+
+    /// The same, but a snapshot that was deleted after this instant keeps its epoch; and `go_on`,
+    /// which is asked between batches, may end it: the next prune then goes on.
+    ///
+    /// # Errors
+    /// As `prune`; `Interrupted`.
+    pub fn prune_old(
+        &self,
+        epoch: Epoch,
+        deleted_before: Timestamp,
+        go_on: &dyn Fn() -> bool,
+    ) -> Result<Pruned> {
         self.writable()?;
         let _turn = self.pruning.lock();
         self.check_folder()?;
-        self.finish_prune()?;
+        self.finish_prune(go_on)?;
         let interval = {
             let committer = self.committer.lock();
-            let pins = self.may_go(epoch, committer.sealed)?;
+            let pins = self.may_go(epoch, committer.sealed, deleted_before)?;
             let view = self.view();
             let interval = Interval::around(&view, epoch)?;
             if view.has_few_lines(epoch, self.options.prune_lines)? {
                 let mut cut = Cut::new(self, &view, interval);
                 cut.lines(Step::Once, None)?;
-                cut.batch.delete(Family::Epochs, key::epoch(epoch));
+                view.drop_epoch(&mut cut.batch, epoch)?;
                 let pruned = cut.write();
                 drop(pins);
                 return pruned;
             }
             interval
         };
-        self.copy_lines(interval)?;
+        self.copy_lines(interval, go_on)?;
         {
             let committer = self.committer.lock();
-            let pins = self.may_go(epoch, committer.sealed)?;
+            let pins = self.may_go(epoch, committer.sealed, deleted_before)?;
             let mut batch = Batch::default();
-            batch.delete(Family::Epochs, key::epoch(epoch));
+            self.view().drop_epoch(&mut batch, epoch)?;
             batch.put(Family::Meta, meta::PRUNING, value::pack(&interval));
             self.write(batch, Durability::Synced)?;
             drop(pins);
         }
-        self.finish_prune()
+        self.finish_prune(go_on)
     }
 
     /// Goes on with a prune that was cut short.
-    pub(super) fn finish_prune(&self) -> Result<Pruned> {
+    pub(super) fn finish_prune(&self, go_on: &dyn Fn() -> bool) -> Result<Pruned> {
         let Some(interval) = self.meta(meta::PRUNING)? else {
             return Ok(Pruned::default());
         };
-        self.cut_lines(interval)
+        self.cut_lines(interval, go_on)
     }
 
     /// That nothing asks for an epoch to be kept; and nothing does, as long as the answer is held.
-    fn may_go(&self, epoch: Epoch, sealed: Epoch) -> Result<MutexGuard<'_, HashMap<Epoch, u64>>> {
+    fn may_go(
+        &self,
+        epoch: Epoch,
+        sealed: Epoch,
+        deleted_before: Timestamp,
+    ) -> Result<MutexGuard<'_, HashMap<Epoch, u64>>> {
         let pins = self.pins.lock();
-        if let Some(reason) = self.view().kept(epoch, sealed)? {
+        if let Some(reason) = self.view().kept(epoch, sealed, deleted_before)? {
             return Err(StoreError::Kept { epoch, reason });
         }
         if pins.contains_key(&epoch) {
@@ -160,7 +185,7 @@ impl Store {
 
 impl View<'_> {
     /// Why an epoch has to be kept, but for pins.
-    fn kept(&self, epoch: Epoch, sealed: Epoch) -> Result<Option<Kept>> {
+    fn kept(&self, epoch: Epoch, sealed: Epoch, deleted_before: Timestamp) -> Result<Option<Kept>> {
         let record = self.epoch(epoch)?.ok_or(StoreError::NoEpoch { epoch })?;
         if !is_listed(&record) {
             return Ok(Some(Kept::Waiting));
@@ -172,7 +197,25 @@ impl View<'_> {
         let named = snapshots
             .into_iter()
             .find(|(_, snapshot)| snapshot.epoch == epoch || snapshot.base == Some(epoch));
-        Ok(named.map(|(name, _)| Kept::Named { name }))
+        if let Some((name, _)) = named {
+            return Ok(Some(Kept::Named { name }));
+        }
+        let deleted = self.deleted()?.into_iter();
+        let deleted = deleted
+            .filter(|deleted| deleted.time > deleted_before)
+            .find(|deleted| deleted.snapshot.epoch == epoch);
+        Ok(deleted.map(|deleted| Kept::Deleted { name: deleted.name }))
+    }
+
+    /// Takes the record of an epoch away, and what would bring a name of it back.
+    fn drop_epoch(&self, batch: &mut Batch, epoch: Epoch) -> Result<()> {
+        batch.delete(Family::Epochs, key::epoch(epoch));
+        let deleted = self.deleted()?.into_iter();
+        for deleted in deleted.filter(|deleted| deleted.snapshot.epoch == epoch) {
+            let id = deleted.snapshot.id.0;
+            batch.delete(Family::Meta, key::meta(meta::DELETED, id));
+        }
+        Ok(())
     }
 
     /// Whether all lines of an epoch fit into one batch.

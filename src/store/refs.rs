@@ -243,6 +243,10 @@ impl Settled<'_> {
                 placed.fresh = true;
             }
         }
+        let died = dying.iter().zip(&slots).filter(|(_, slot)| slot.is_none());
+        for ((_, entry), _) in died {
+            self.store.note_freed(entry.number, entry.stored_bytes);
+        }
         drop(slots);
         for ((hash, _), entry) in dying.iter().zip(&entries) {
             self.store.let_go(*hash, entry);

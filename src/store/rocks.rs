@@ -12,8 +12,9 @@ use crate::format::key::Family;
 use crate::limits;
 use parking_lot::RwLock;
 use rocksdb::{
-    BlockBasedOptions, Cache, ColumnFamily, ColumnFamilyDescriptor, DB, DBCompressionType,
-    DBRawIterator, FlushOptions, LruCacheOptions, Options, ReadOptions, WriteBatch, WriteOptions,
+    BlockBasedOptions, Cache, ColumnFamily, ColumnFamilyDescriptor, CompactOptions, DB,
+    DBCompressionType, DBRawIterator, FlushOptions, LruCacheOptions, Options, ReadOptions,
+    WriteBatch, WriteOptions,
 };
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -257,6 +258,24 @@ impl Kv for RocksKv {
         let files = db.property_int_value_cf(handle, "rocksdb.total-sst-files-size")?;
         let memory = db.property_int_value_cf(handle, "rocksdb.cur-size-all-mem-tables")?;
         Ok(files.unwrap_or(0) + memory.unwrap_or(0))
+    }
+
+    fn bytes_between(&self, family: Family, from: &[u8], until: &[u8]) -> Result<u64> {
+        let db = self.db()?;
+        let ranges = [rocksdb::Range::new(from, until)];
+        let sizes = db.get_approximate_sizes_cf(handle(&db, family)?, &ranges);
+        Ok(sizes.iter().sum())
+    }
+
+    fn reclaim(&self, family: Family, from: &[u8], until: &[u8]) -> Result<()> {
+        let db = self.db()?;
+        let mut options = CompactOptions::default();
+        // Others compact meanwhile; and what lies at the bottom already is rewritten only where
+        // something above it says that it is gone.
+        options.set_exclusive_manual_compaction(false);
+        let until = Some(until).filter(|until| !until.is_empty());
+        db.compact_range_cf_opt(handle(&db, family)?, Some(from), until, &options);
+        Ok(())
     }
 }
 

@@ -1,35 +1,20 @@
-//! The list of snapshots: names given, changed and taken away, each change in one synced batch
-//! with a line of who did it.
+//! The list of snapshots: names given, changed, held and taken away, each change in one synced
+//! batch with a line of who did it (`snapshot_log.rs`).
+//!
+//! A name that is taken away leaves a note, by which it can be given back as long as its epoch is
+//! kept. A hold that has an end ends then, and not before.
 
-use super::kv::{Batch, Change, Durability};
+use super::kv::{Batch, Durability};
+use super::snapshot_log::SnapshotAction;
+use super::view::View;
 use super::{Result, Store, StoreError, meta};
+use crate::format::keeping::Deleted;
 use crate::format::key::{self, Family};
-use crate::format::record::Snapshot;
+use crate::format::record::{Hold, Snapshot};
 use crate::format::value;
 use crate::limits;
 use crate::time::Timestamp;
-use serde::{Deserialize, Serialize};
 use std::sync::atomic::Ordering;
-
-/// What was done to the list of snapshots.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum SnapshotAction {
-    Made,
-    Removed,
-    Renamed {
-        /// The new name.
-        to: String,
-    },
-}
-
-/// A line of the log of the list of snapshots.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct SnapshotEvent {
-    pub time: Timestamp,
-    pub by_uid: u32,
-    pub name: String,
-    pub action: SnapshotAction,
-}
 
 impl Store {
     /// Gives a name to an epoch that exists.
@@ -47,20 +32,103 @@ impl Store {
         self.write_list(batch, snapshot.by_uid, name, SnapshotAction::Made)
     }
 
-    /// Takes a name away; its epoch stays, as a checkpoint.
+    /// Takes a name away; its epoch stays, as a checkpoint, with a note that gives the name back.
     ///
     /// # Errors
     /// There is no such snapshot, it is held, or the store can't be written.
     pub fn remove_snapshot(&self, name: &str, by_uid: u32) -> Result<()> {
         let _committer = self.committer.lock();
         let snapshot = self.named(name)?;
-        if snapshot.hold.is_some() {
+        let time = Timestamp::now();
+        if snapshot.hold.as_ref().is_some_and(|hold| hold.holds(time)) {
             let name = name.to_owned();
             return Err(StoreError::Held { name });
         }
         let mut batch = Batch::default();
         batch.delete(Family::Snapshots, key::snapshot(name));
+        self.forget_old_deleted(&mut batch, time)?;
+        let id = snapshot.id.0;
+        let deleted = Deleted {
+            name: name.to_owned(),
+            snapshot,
+            time,
+            by_uid,
+        };
+        let key = key::meta(meta::DELETED, id);
+        batch.put(Family::Meta, key, value::pack(&deleted));
         self.write_list(batch, by_uid, name, SnapshotAction::Removed)
+    }
+
+    /// Gives the name back that was last taken away under this name.
+    ///
+    /// # Errors
+    /// There is none whose epoch is kept, the name is taken, or the store can't be written.
+    pub fn undelete_snapshot(&self, name: &str, by_uid: u32) -> Result<()> {
+        let _committer = self.committer.lock();
+        let view = self.view();
+        let all = view.deleted()?.into_iter();
+        let last = all
+            .filter(|deleted| deleted.name == name)
+            .max_by_key(|deleted| deleted.time);
+        let not_deleted = || StoreError::NotDeleted {
+            name: name.to_owned(),
+        };
+        let deleted = last.ok_or_else(not_deleted)?;
+        if view.epoch(deleted.snapshot.epoch)?.is_none() {
+            return Err(not_deleted());
+        }
+        let mut batch = Batch::default();
+        self.name_epoch(&mut batch, name, &deleted.snapshot)?;
+        let id = deleted.snapshot.id.0;
+        batch.delete(Family::Meta, key::meta(meta::DELETED, id));
+        self.write_list(batch, by_uid, name, SnapshotAction::Undeleted)
+    }
+
+    /// Holds a snapshot: it can't be deleted. One that is held until a day can only be held longer.
+    ///
+    /// # Errors
+    /// There is no such snapshot, the hold would end sooner, or the store can't be written.
+    pub fn hold_snapshot(&self, name: &str, hold: Hold) -> Result<()> {
+        let _committer = self.committer.lock();
+        let mut snapshot = self.named(name)?;
+        if let Some(until) = snapshot.dated_hold()
+            && hold.until.is_none_or(|new| new < until)
+        {
+            let name = name.to_owned();
+            return Err(StoreError::HeldUntil { name, until });
+        }
+        let action = SnapshotAction::Held {
+            until: hold.until,
+            reason: hold.reason.clone(),
+        };
+        let by_uid = hold.by_uid;
+        snapshot.hold = Some(hold);
+        let mut batch = Batch::default();
+        let bytes = value::pack(&snapshot);
+        batch.put(Family::Snapshots, key::snapshot(name), bytes);
+        self.write_list(batch, by_uid, name, action)
+    }
+
+    /// Ends a hold that has no end of its own.
+    ///
+    /// # Errors
+    /// There is no such snapshot, it is not held, its hold has an end that has not come, or the
+    /// store can't be written.
+    pub fn release_snapshot(&self, name: &str, by_uid: u32) -> Result<()> {
+        let _committer = self.committer.lock();
+        let mut snapshot = self.named(name)?;
+        let name_owned = || name.to_owned();
+        if let Some(until) = snapshot.dated_hold() {
+            let name = name_owned();
+            return Err(StoreError::HeldUntil { name, until });
+        }
+        if snapshot.hold.take().is_none() {
+            return Err(StoreError::NotHeld { name: name_owned() });
+        }
+        let mut batch = Batch::default();
+        let bytes = value::pack(&snapshot);
+        batch.put(Family::Snapshots, key::snapshot(name), bytes);
+        self.write_list(batch, by_uid, name, SnapshotAction::Released)
     }
 
     /// Gives a snapshot another name.
@@ -80,15 +148,6 @@ impl Store {
     /// The instant of the last change of the list of snapshots.
     pub fn snapshots_changed(&self) -> Timestamp {
         Timestamp(self.snapshots_changed.load(Ordering::SeqCst))
-    }
-
-    /// What was done to the list of snapshots, oldest first.
-    ///
-    /// # Errors
-    /// A store that can't be read.
-    pub fn snapshot_log(&self) -> Result<Vec<SnapshotEvent>> {
-        let lines = self.view().numbered(meta::SNAPSHOT_LOG)?;
-        Ok(lines.into_iter().map(|(_, line)| line).collect())
     }
 
     fn named(&self, name: &str) -> Result<Snapshot> {
@@ -114,6 +173,25 @@ impl Store {
         Ok(())
     }
 
+    /// Notes of deleted snapshots that are too many, and older than they must be kept.
+    fn forget_old_deleted(&self, batch: &mut Batch, now: Timestamp) -> Result<()> {
+        let mut all = self.view().deleted()?;
+        let surplus = (all.len() + 1).saturating_sub(limits::DELETED_MAX);
+        if surplus == 0 {
+            return Ok(());
+        }
+        all.sort_by_key(|deleted| deleted.time);
+        let old = all
+            .iter()
+            .take(surplus)
+            .filter(|deleted| now.since(deleted.time) >= limits::DELETED_KEPT);
+        for deleted in old {
+            let id = deleted.snapshot.id.0;
+            batch.delete(Family::Meta, key::meta(meta::DELETED, id));
+        }
+        Ok(())
+    }
+
     fn write_list(
         &self,
         mut batch: Batch,
@@ -121,46 +199,35 @@ impl Store {
         name: &str,
         action: SnapshotAction,
     ) -> Result<()> {
-        let changed = self.note_list_change(&mut batch, by_uid, name, action);
+        let changed = self.note_list_change(&mut batch, by_uid, name, action)?;
         self.write(batch, Durability::Synced)?;
         self.list_changed(changed);
         Ok(())
     }
+}
 
-    /// Adds the line of the log; the answer is the instant of the change, later than any before.
-    pub(super) fn note_list_change(
-        &self,
-        batch: &mut Batch,
-        by_uid: u32,
-        name: &str,
-        action: SnapshotAction,
-    ) -> Timestamp {
-        let last = batch.changes.iter().rev().find_map(|change| match change {
-            Change::Put(Family::Meta, key, _) => key::unpack_meta(meta::SNAPSHOT_LOG, key).ok(),
-            _ => None,
-        });
-        let before = last.map_or(self.snapshots_changed(), |number| {
-            Timestamp(i64::try_from(number).unwrap_or(i64::MAX))
-        });
-        let time = Timestamp::now().max(before.plus(limits::TIME_STEP));
-        let event = SnapshotEvent {
-            time,
-            by_uid,
-            name: name.to_owned(),
-            action,
-        };
-        let number = u64::try_from(time.0).unwrap_or(0);
-        batch.put(
-            Family::Meta,
-            key::meta(meta::SNAPSHOT_LOG, number),
-            value::pack(&event),
-        );
-        batch.put(Family::Meta, meta::SNAPSHOTS_CHANGED, value::pack(&time));
-        time
+impl Hold {
+    /// Whether it still holds.
+    pub fn holds(&self, now: Timestamp) -> bool {
+        self.until.is_none_or(|until| now < until)
     }
+}
 
-    /// The change was written.
-    pub(super) fn list_changed(&self, time: Timestamp) {
-        self.snapshots_changed.store(time.0, Ordering::SeqCst);
+impl Snapshot {
+    /// Until when a hold lasts that no command ends.
+    fn dated_hold(&self) -> Option<Timestamp> {
+        let until = self.hold.as_ref()?.until?;
+        (Timestamp::now() < until).then_some(until)
+    }
+}
+
+impl View<'_> {
+    /// Snapshots that were deleted and whose epochs are kept, in the order in which they were made.
+    ///
+    /// # Errors
+    /// A store that can't be read.
+    pub fn deleted(&self) -> Result<Vec<Deleted>> {
+        let notes = self.numbered(meta::DELETED)?;
+        Ok(notes.into_iter().map(|(_, deleted)| deleted).collect())
     }
 }

@@ -47,10 +47,15 @@ impl From<StoreError> for Stop {
     fn from(error: StoreError) -> Stop {
         let errno = match &error {
             StoreError::NameTaken { .. } => return Stop::Errno(libc::EEXIST),
-            StoreError::NoSnapshot { .. } => return Stop::Errno(libc::ENOENT),
-            StoreError::Held { .. } => return Stop::Errno(libc::EBUSY),
+            StoreError::NoSnapshot { .. }
+            | StoreError::NotDeleted { .. }
+            | StoreError::NotHeld { .. } => return Stop::Errno(libc::ENOENT),
+            StoreError::Held { .. } | StoreError::HeldUntil { .. } => {
+                return Stop::Errno(libc::EBUSY);
+            }
             StoreError::Full => libc::ENOSPC,
             StoreError::Busy | StoreError::Stale => libc::EAGAIN,
+            StoreError::Interrupted => libc::EINTR,
             StoreError::Locked { .. }
             | StoreError::NewerFormat { .. }
             | StoreError::NotAStore { .. }

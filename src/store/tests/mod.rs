@@ -4,6 +4,8 @@ mod basics;
 mod chunks;
 mod crash;
 mod damage;
+mod keeping;
+mod matrix;
 mod model;
 mod opening;
 mod prune;

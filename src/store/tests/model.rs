@@ -180,8 +180,10 @@ impl Model {
         let Some(epoch) = self.kept.keys().nth(at).copied() else {
             return Ok(());
         };
+        let weight = store.weigh(&[epoch], &[], &|| true)?;
         match store.prune(epoch) {
-            Ok(_) => {
+            Ok(pruned) => {
+                assert_eq!(weight.dropped, pruned.chunk_bytes, "{epoch}");
                 self.kept.remove(&epoch);
                 Ok(())
             }
@@ -194,9 +196,52 @@ impl Model {
         }
     }
 
+    /// Drops many at once, newest first, as a plan does; what it frees was said before.
+    pub fn prune_many(&mut self, store: &Arc<Store>) -> Result<()> {
+        let may_go = |random: &mut StdRng, epoch: &Epoch| {
+            let named = store.view().snapshots().unwrap_or_default();
+            let named = named.iter().any(|(_, named)| named.epoch == *epoch);
+            !named && random.random_bool(0.4)
+        };
+        let last = self.kept.keys().next_back().copied();
+        let all: Vec<Epoch> = self.kept.keys().copied().collect();
+        let going: Vec<Epoch> = all
+            .into_iter()
+            .filter(|epoch| Some(*epoch) != last && may_go(&mut self.random, epoch))
+            .collect();
+        let (dropped, further) = going.split_at(self.random.random_range(0..=going.len()));
+        // What goes in any case may lie before and behind what goes further.
+        let (dropped, further) = if self.random.random_bool(0.5) {
+            (dropped, further)
+        } else {
+            (further, dropped)
+        };
+        let weights = store.weigh(dropped, further, &|| true)?;
+        assert!(weights.exact);
+        let mut freed = 0;
+        for epoch in dropped.iter().rev() {
+            self.kept.remove(epoch);
+            freed += store.prune(*epoch)?.chunk_bytes;
+        }
+        assert_eq!(weights.dropped, freed);
+        for (epoch, weight) in further.iter().zip(&weights.further) {
+            self.kept.remove(epoch);
+            freed += store.prune(*epoch)?.chunk_bytes;
+            assert_eq!(*weight, freed, "{epoch}");
+        }
+        Ok(())
+    }
+
     /// One of all these.
     pub fn step(&mut self, store: &Arc<Store>) -> Result<()> {
-        match self.random.random_range(0..12) {
+        match self.random.random_range(0..60) {
+            59 => self.prune_many(store),
+            n => self.step_of(store, n % 12),
+        }
+    }
+
+    fn step_of(&mut self, store: &Arc<Store>, n: u32) -> Result<()> {
+        match n {
             0..=5 => self.commit(store),
             6 => self.abandon(store),
             7 => self.scan(store),
@@ -216,6 +261,29 @@ impl Model {
             assert_eq!(&read(&view, *epoch, &self.kept), tree, "{epoch}");
             self.check_changes(&view, *epoch, &before, tree);
             before = tree.clone();
+        }
+    }
+
+    /// The next epoch that a prune may take: neither the newest nor one with a name.
+    pub fn may_go(&mut self, store: &Store) -> Option<Epoch> {
+        let named = store.view().snapshots().unwrap();
+        let last = self.kept.keys().next_back().copied();
+        let may = |epoch: &&Epoch| {
+            Some(**epoch) != last && !named.iter().any(|(_, named)| named.epoch == **epoch)
+        };
+        let all: Vec<Epoch> = self.kept.keys().filter(may).copied().collect();
+        let at = self.random.random_range(0..all.len().max(1));
+        all.get(at).copied()
+    }
+
+    /// Every kept epoch but one, which is being pruned, reads as the model says.
+    pub fn check_all_but(&self, store: &Store, pruned: Epoch) {
+        let view = store.view();
+        for (epoch, tree) in &self.kept {
+            if *epoch != pruned {
+                assert!(view.epoch(*epoch).unwrap().is_some(), "{epoch} is gone");
+                assert_eq!(&read(&view, *epoch, &self.kept), tree, "{epoch}");
+            }
         }
     }
 

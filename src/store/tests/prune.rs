@@ -27,6 +27,56 @@ fn random_commits_and_prunes_against_the_model() {
     }
 }
 
+/// A prune in many batches, stopped at each of its steps: there others commit, and every other
+/// epoch reads whole; sometimes it is broken off there, and the next one goes on.
+#[test]
+fn commits_and_readers_at_every_step_of_a_prune() {
+    use std::cell::RefCell;
+    let options = StoreOptions {
+        prune_lines: 1,
+        ..StoreOptions::default()
+    };
+    let mut steps = 0;
+    for seed in 0..30 {
+        let store = Store::on(Arc::new(MemoryKv::default()), &options).unwrap();
+        let model = RefCell::new(Model::new(seed));
+        for _ in 0..20 {
+            model.borrow_mut().commit(&store).unwrap();
+        }
+        model.borrow_mut().scan(&store).unwrap();
+        for round in 0..12 {
+            let Some(epoch) = model.borrow_mut().may_go(&store) else {
+                break;
+            };
+            let mut seen = RefCell::new(0);
+            let result = store.prune_old(epoch, Timestamp(i64::MAX), &|| {
+                let mut model = model.borrow_mut();
+                model.check_all_but(&store, epoch);
+                model.commit(&store).unwrap();
+                model.check_all_but(&store, epoch);
+                *seen.borrow_mut() += 1;
+                round % 3 != 0 || *seen.borrow() < 3
+            });
+            steps += *seen.get_mut();
+            let mut model = model.borrow_mut();
+            match result {
+                Ok(_) => drop(model.kept.remove(&epoch)),
+                Err(StoreError::Interrupted) => {
+                    if store.view().epoch(epoch).unwrap().is_none() {
+                        model.kept.remove(&epoch);
+                    }
+                }
+                Err(error) => panic!("{error}"),
+            }
+            model.check_all_but(&store, Epoch::NONE);
+        }
+        store.finish_prune(&|| true).unwrap();
+        model.borrow().check(&store);
+        assert_sound(&store);
+    }
+    assert!(steps > 500, "{steps}");
+}
+
 #[test]
 fn random_commits_and_prunes_on_disk() {
     let mut disk = OnDisk::new();

@@ -1,0 +1,78 @@
+//! Versions of files and names.
+
+use super::super::Result;
+use super::super::view::decode;
+use super::{Problem, Verify};
+use crate::format::key::{self, Family};
+use crate::format::record::{Content, Dirent, EpochState, Inode, InodeVersion};
+use crate::id::{Epoch, FileId};
+
+impl Verify<'_> {
+    pub fn inodes(&mut self) {
+        self.each(Family::Inodes, |verify, key, bytes| {
+            let (id, epoch) = key::unpack_inode(key)?;
+            let first = verify.part.is_first();
+            let version: InodeVersion = match decode(Family::Inodes, key, bytes) {
+                Err(_) if !first => return Ok(()),
+                version => version?,
+            };
+            if let InodeVersion::Present(Inode {
+                content: Content::Chunk(hash) | Content::List(hash),
+                ..
+            }) = version
+            {
+                verify.count(hash);
+                if first && !verify.is_readable(hash)? {
+                    verify.problem(Problem::Content { id, epoch, hash });
+                }
+            }
+            if !first {
+                return Ok(());
+            }
+            verify.report.read.versions += 1;
+            if let Some(kept) = verify.line_missing(epoch, id, None)? {
+                verify.problem(Problem::InodeLine { id, epoch, kept });
+            }
+            Ok(())
+        });
+    }
+
+    /// The kept epoch that should have a line for a version and has none.
+    fn line_missing(&self, epoch: Epoch, id: FileId, name: Option<&[u8]>) -> Result<Option<Epoch>> {
+        // Facts of a scan that has no record yet stand under their own number.
+        let kept = self.kept_from(epoch).map_or(epoch, |(kept, _)| kept);
+        let line = self
+            .store_view
+            .raw(Family::Changes, &key::change(kept, id, name))?;
+        Ok(line.is_none().then_some(kept))
+    }
+
+    pub fn dirents(&mut self) {
+        self.each(Family::Dirents, |verify, key, bytes| {
+            let (dir, name, epoch) = key::unpack_dirent(key)?;
+            verify.report.read.versions += 1;
+            let version: Dirent = decode(Family::Dirents, key, bytes)?;
+            if let Some(kept) = verify.line_missing(epoch, dir, Some(name))? {
+                verify.problem(Problem::DirentLine { dir, epoch, kept });
+            }
+            let (Dirent::Present { id, kind }, Some((kept, record))) =
+                (version, verify.kept_from(epoch))
+            else {
+                return Ok(());
+            };
+            if record.state != EpochState::Whole {
+                return Ok(());
+            }
+            let inode = verify.store_view.inode_at(id, kept)?;
+            let fits = |version: &InodeVersion| matches!(version, InodeVersion::Present(inode) if inode.kind == kind);
+            if !inode.is_some_and(|(_, version)| fits(&version)) {
+                verify.problem(Problem::Dangling {
+                    dir,
+                    id,
+                    epoch: kept,
+                });
+            }
+            Ok(())
+        });
+    }
+}
