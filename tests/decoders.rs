@@ -9,6 +9,7 @@ use rand::{Rng, RngCore, SeedableRng};
 use rewindfs::control::protocol::Hello;
 use rewindfs::control::request::{Reply, Request};
 use rewindfs::control::wire;
+use rewindfs::format::keeping::{Deleted, PolicyRecord};
 use rewindfs::format::key::{self, Family};
 use rewindfs::format::lthash::LtHash;
 use rewindfs::format::record::*;
@@ -222,6 +223,13 @@ fn records_of_epochs() {
         by_uid: 7,
     };
     record::<Snapshot>("snapshot", vec![value::pack(&snapshot)]);
+    let deleted = Deleted {
+        name: "name".to_owned(),
+        snapshot,
+        time: Timestamp(8),
+        by_uid: 9,
+    };
+    record::<Deleted>("deleted", vec![value::pack(&deleted)]);
     let actor = Actor {
         tgid: 1,
         start: 2,
@@ -258,6 +266,8 @@ fn records_of_the_store() {
         path: b"/p".to_vec(),
     };
     record::<RootIdentity>("root identity", vec![value::pack(&root)]);
+    let policy = value::pack(&PolicyRecord::default());
+    record::<PolicyRecord>("policy", vec![policy]);
     let synced = Synced {
         epoch: Epoch(1),
         boot: [0x11; 16],
@@ -361,6 +371,7 @@ fn messages_on_the_socket() {
         framed(&Request::Status),
         framed(&Request::Delete {
             name: "x\u{e9}".into(),
+            now: true,
         }),
         framed(&Request::Rename {
             old: "a".into(),

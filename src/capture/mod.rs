@@ -18,6 +18,7 @@ mod commit;
 mod content;
 mod deed;
 pub mod epoch;
+mod prune;
 mod scan;
 mod scan_directory;
 mod signal;
@@ -27,6 +28,7 @@ mod trouble;
 mod work;
 
 pub use deed::{ContentChange, NameChange, NamesDeed, Touch, Wait};
+pub use prune::{Dropped, PruneStatus, Sketch, carry_out, plan_of, sketch};
 pub use snapshot::{NewSnapshot, delete_snapshot, rename_snapshot};
 pub use status::{ScanProgress, Status};
 pub use trouble::floor;
@@ -153,6 +155,7 @@ pub struct Recorder {
     signal: Arc<Signal>,
     scan: scan::ScanState,
     trouble: trouble::Trouble,
+    pruner: prune::Pruner,
     queue: work::Queue,
     /// Bytes of memory in all stashes.
     stash_bytes: AtomicU64,
@@ -230,6 +233,7 @@ impl Recorder {
             signal,
             scan: scan::ScanState::default(),
             trouble: trouble::Trouble::new(!options.off),
+            pruner: prune::Pruner::default(),
             queue: work::Queue::new(),
             stash_bytes: AtomicU64::new(0),
             last_noted_ms: AtomicU64::new(0),
@@ -271,6 +275,7 @@ impl Recorder {
         start("clock", |recorder| recorder.clock())?;
         start("scan", |recorder| recorder.scan_loop())?;
         start("watch", |recorder| recorder.watch())?;
+        start("prune", |recorder| recorder.prune_loop())?;
         Ok(())
     }
 

@@ -214,7 +214,7 @@ impl Recorder {
 pub fn delete_snapshot(store: &Store, name: &str, by_uid: u32) -> Result<(), CaptureError> {
     let snapshot = store.view().snapshot(name)?;
     let snapshot = snapshot.ok_or_else(|| CaptureError::NoSnapshot(name.to_owned()))?;
-    if snapshot.hold.is_some() {
+    if (snapshot.hold.as_ref()).is_some_and(|hold| hold.holds(Timestamp::now())) {
         return Err(CaptureError::Held(name.to_owned()));
     }
     Ok(store.remove_snapshot(name, by_uid)?)

@@ -186,19 +186,25 @@ impl Recorder {
         }
     }
 
-    /// Stops history before it takes the last part of the disk.
+    /// Stops history before it takes the last part of the disk; old states go before it comes to
+    /// that, and when it has come to that.
     pub(super) fn watch_space(&self) {
-        if !self.trouble.is_recording() {
-            return;
-        }
         let Ok((free, size)) = self.store.free_space() else {
             return;
         };
-        if free.saturating_sub(self.store.unwritten_bytes()) >= self.floor(size) {
-            return;
+        let free = free.saturating_sub(self.store.unwritten_bytes());
+        let floor = self.floor(size);
+        let is_recording = self.trouble.is_recording();
+        // As much as it takes not to stop, or to go on.
+        let wanted = match is_recording {
+            true if free < floor + floor / 16 => floor + floor / 8,
+            true => 0,
+            false => floor + floor / 4 + 1,
+        };
+        self.short_of(wanted.saturating_sub(free));
+        if is_recording && free < floor {
+            self.stop_recording(ALMOST_FULL);
         }
-        // Here a policy may drop old states first: if that made room, recording goes on.
-        self.stop_recording(ALMOST_FULL);
     }
 
     /// Whether so many bytes may be brought into the store at once.

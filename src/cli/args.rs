@@ -32,8 +32,20 @@ pub enum Command {
     Snapshot(Snapshot),
     /// Show the snapshots, or every kept state
     List(List),
-    /// Delete a snapshot
+    /// Delete a snapshot; its state stays a checkpoint
     Delete(Delete),
+    /// Take a deletion back
+    Undelete(Undelete),
+    /// Keep a snapshot from being deleted
+    Hold(Hold),
+    /// End a hold
+    Release(Release),
+    /// Show or set for how long checkpoints are kept
+    Policy(Policy),
+    /// Drop the checkpoints that are not to be kept any longer
+    Prune(Prune),
+    /// Check that all that was recorded can be read
+    Verify(Verify),
     /// Give a snapshot another name
     Rename(Rename),
     /// What differs between two states (live: now)
@@ -165,6 +177,12 @@ pub struct List {
     /// Every kept state, not only those with a name
     #[arg(long)]
     pub checkpoints: bool,
+    /// The deleted ones that can be undeleted
+    #[arg(long, conflicts_with = "checkpoints")]
+    pub deleted: bool,
+    /// What was done to the list and to what is kept: when, by whom
+    #[arg(long, conflicts_with_all = ["checkpoints", "deleted"])]
+    pub log: bool,
     /// One JSON object a line
     #[arg(long)]
     pub json: bool,
@@ -178,6 +196,104 @@ pub struct Delete {
     /// The snapshot
     #[arg(value_name = "NAME")]
     pub name: OsString,
+    /// Its state goes at once, too, if nothing else keeps it; this can't be taken back
+    #[arg(long)]
+    pub now: bool,
+}
+
+/// `undelete`.
+#[derive(Debug, ClapArgs)]
+pub struct Undelete {
+    #[command(flatten)]
+    pub dir: Dir,
+    /// The name it had
+    #[arg(value_name = "NAME")]
+    pub name: OsString,
+}
+
+/// `hold`.
+#[derive(Debug, ClapArgs)]
+pub struct Hold {
+    #[command(flatten)]
+    pub dir: Dir,
+    /// The snapshot
+    #[arg(value_name = "NAME")]
+    pub name: OsString,
+    /// Until then no command ends it: a day like 2027-01-31, or from now on like 30d
+    #[arg(long, value_name = "DATE")]
+    pub until: Option<String>,
+    /// Why
+    #[arg(
+        long,
+        value_name = "TEXT",
+        default_value = "",
+        hide_default_value = true
+    )]
+    pub reason: String,
+}
+
+/// `release`.
+#[derive(Debug, ClapArgs)]
+pub struct Release {
+    #[command(flatten)]
+    pub dir: Dir,
+    /// The snapshot
+    #[arg(value_name = "NAME")]
+    pub name: OsString,
+}
+
+/// `policy`.
+#[derive(Debug, ClapArgs)]
+pub struct Policy {
+    #[command(flatten)]
+    pub dir: Dir,
+    /// Keep every checkpoint for so long (at first 24h)
+    #[arg(long, value_name = "SPAN")]
+    pub keep_all: Option<String>,
+    /// Keep the last of each hour for so long (at first 7d)
+    #[arg(long, value_name = "SPAN")]
+    pub keep_hourly: Option<String>,
+    /// Keep the last of each day for so long (at first 30d)
+    #[arg(long, value_name = "SPAN")]
+    pub keep_daily: Option<String>,
+    /// Keep the last of each week for so long (at first 1y)
+    #[arg(long, value_name = "SPAN")]
+    pub keep_weekly: Option<String>,
+    /// Let the oldest go while the store is larger, like 50G; `none`: any size (at first)
+    #[arg(long, value_name = "SIZE")]
+    pub max_size: Option<String>,
+    /// Print the report as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `prune`.
+#[derive(Debug, ClapArgs)]
+pub struct Prune {
+    #[command(flatten)]
+    pub dir: Dir,
+    /// Only print what would go, and why
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Print the report as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `verify`.
+#[derive(Debug, ClapArgs)]
+pub struct Verify {
+    #[command(flatten)]
+    pub dir: Dir,
+    /// Also decompress and hash all content
+    #[arg(long)]
+    pub data: bool,
+    /// The same for so many percent of it, others each time
+    #[arg(long, value_name = "PERCENT", conflicts_with = "data", value_parser = clap::value_parser!(u8).range(1..=100))]
+    pub sample: Option<u8>,
+    /// Print the report as JSON
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// `rename`.
@@ -327,13 +443,19 @@ pub struct Serve {
     pub dir: Option<PathBuf>,
 }
 
-/// The groups of `--help`.
-const GROUPS: [(&str, &[&str]); 3] = [
+/// The groups of `--help`; commands that belong together share a line.
+const GROUPS: [(&str, &[&str]); 5] = [
     ("The mount", &["mount", "umount", "status", "sync"]),
+    ("The past", &["snapshot", "list", "rename"]),
+    ("Look, fetch", &["diff", "cat", "restore"]),
     (
-        "The past",
+        "What stays",
         &[
-            "snapshot", "list", "diff", "cat", "restore", "delete", "rename",
+            "delete undelete",
+            "hold release",
+            "policy",
+            "prune",
+            "verify",
         ],
     ),
     ("The program", &["completions", "man"]),
@@ -349,19 +471,25 @@ pub fn command() -> clap::Command {
 
 /// One screen: usage, the commands in groups, what the exit codes mean.
 fn overview(command: &clap::Command) -> String {
-    let mut text = String::from("{name} {version}: {about}\nUsage: rewindfs COMMAND ...\n\n");
-    for (heading, names) in GROUPS {
-        text += &format!("{heading}\n");
-        for name in names {
-            let Some(sub) = command.find_subcommand(name) else {
+    let mut text = String::from(
+        "{name} {version}: {about}\nUsage: rewindfs COMMAND ... (more: rewindfs COMMAND --help)\n\n",
+    );
+    for (heading, lines) in GROUPS {
+        let mut heading = heading;
+        for names in lines {
+            let subs = names.split(' ').map(|name| command.find_subcommand(name));
+            let subs: Vec<&clap::Command> = subs.flatten().collect();
+            let Some(first) = subs.first() else {
                 continue;
             };
-            let about = sub.get_about().map(ToString::to_string).unwrap_or_default();
-            text += &format!("  {:<28} {about}\n", usage(sub));
+            let about = first.get_about().map(ToString::to_string);
+            let names: Vec<&str> = subs.iter().map(|sub| sub.get_name()).collect();
+            let usage = usage(first).replacen(first.get_name(), &names.join("|"), 1);
+            text += &format!("{heading:<12} {usage:<25} {}\n", about.unwrap_or_default());
+            heading = "";
         }
     }
     text + "\nThe past is in DIR/.snapshots: ls DIR/.snapshots, cp -a DIR/.snapshots/NAME/FILE .\n\
-            More on a command: rewindfs COMMAND --help; state: NAME, latest, @10:15, @5m\n\
             Exit: 0 done, 1 needs you, 2 failed, 3 in part, 10 no history, 11 in use, 12 password, 130 Ctrl-C\n"
 }
 
@@ -404,11 +532,8 @@ mod tests {
             "{help}"
         );
         for sub in command().get_subcommands().filter(|sub| !sub.is_hide_set()) {
-            assert!(
-                help.contains(&format!("  {} ", sub.get_name())),
-                "{}",
-                sub.get_name()
-            );
+            let shown = help.split([' ', '|', '\n']).any(|word| word == sub.get_name());
+            assert!(shown, "{}", sub.get_name());
         }
     }
 }

@@ -209,7 +209,18 @@ fn advice(refusal: &Refusal, dir: &Path) -> String {
         | Refusal::Stopped { .. }
         | Refusal::Store { .. }
         | Refusal::Directory { .. } => format!("; see: rewindfs status {dir}"),
-        Refusal::Held { .. }
+        Refusal::Held { name } => {
+            let name = quote(name);
+            format!(
+                "; who holds it, and why: rewindfs list --log {dir}; rewindfs release {dir} {name}"
+            )
+        }
+        Refusal::NotDeleted { .. } => format!("; those that were: rewindfs list --deleted {dir}"),
+        Refusal::PastHold { .. } => "; give a later day, --until DATE".to_owned(),
+        Refusal::HeldUntil { .. }
+        | Refusal::NotHeld { .. }
+        | Refusal::PruneInterrupted { .. }
+        | Refusal::VerifyInterrupted
         | Refusal::Interrupted
         | Refusal::NotAllowed { .. }
         | Refusal::Malformed { .. } => String::new(),

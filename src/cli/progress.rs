@@ -71,6 +71,12 @@ impl Drop for Meter {
 }
 
 fn line(progress: &Progress) -> String {
+    if let Some(steps) = &progress.steps {
+        return match steps.of {
+            0 => steps.what.clone(),
+            of => format!("{}, {} of {of}", steps.what, steps.done),
+        };
+    }
     match progress.scan {
         Some(scan) => {
             let what = if scan.first {
@@ -99,6 +105,7 @@ mod tests {
             files: 1,
             bytes: 2048,
             scan: None,
+            steps: None,
         };
         assert_eq!(line(&progress), "1 file, 2.0 KiB still to be recorded");
         progress.scan = Some(Scan {
@@ -107,5 +114,11 @@ mod tests {
             bytes: 0,
         });
         assert_eq!(line(&progress), "first import, 3 files, 0 B so far");
+        progress.steps = Some(crate::control::request::Steps {
+            what: "dropping".to_owned(),
+            done: 1,
+            of: 7,
+        });
+        assert_eq!(line(&progress), "dropping, 1 of 7");
     }
 }

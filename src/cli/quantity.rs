@@ -7,6 +7,8 @@ use std::time::Duration;
 pub enum BadQuantity {
     #[error("'{0}' is not a duration; write for example 500ms, 1s, 2m or 1h")]
     Duration(String),
+    #[error("'{0}' is not a span of time; write for example 24h, 7d, 4w or 1y")]
+    Span(String),
     #[error("'{0}' is not a size; write for example 500M, 5G or 1048576")]
     Size(String),
 }
@@ -31,6 +33,32 @@ pub fn parse_duration(text: &str) -> Result<Duration, BadQuantity> {
         .map(Duration::from_millis)
         .ok_or_else(|| BadQuantity::Duration(text.to_owned()))
 }
+
+/// Reads a span in seconds: a whole number and m, h, d, w or y (of 365 days); or 0.
+///
+/// # Errors
+/// When it is something else, or too large to count with.
+pub fn parse_span(text: &str) -> Result<u64, BadQuantity> {
+    let (number, unit) = split(text);
+    let seconds = match unit {
+        "" if number == "0" => Some(0),
+        "m" => Some(60),
+        "h" => Some(3600),
+        "d" => Some(86_400),
+        "w" => Some(7 * 86_400),
+        "y" => Some(365 * 86_400),
+        _ => None,
+    };
+    let number: Option<u64> = number.parse().ok();
+    number
+        .zip(seconds)
+        .and_then(|(number, each)| number.checked_mul(each))
+        .filter(|seconds| *seconds <= SPAN_MAX)
+        .ok_or_else(|| BadQuantity::Span(text.to_owned()))
+}
+
+/// A thousand years, in seconds: what nobody means and everything can count with.
+const SPAN_MAX: u64 = 1000 * 365 * 86_400;
 
 /// Reads a size in bytes: a whole number and nothing, K, M, G or T (of 1024), `iB` may follow.
 ///
@@ -102,6 +130,17 @@ mod tests {
             "18446744073709551615h",
         ] {
             assert_eq!(parse_duration(bad), Err(BadQuantity::Duration(bad.into())));
+        }
+    }
+
+    #[test]
+    fn spans_are_read_in_minutes_to_years() {
+        assert_eq!(parse_span("24h"), Ok(86_400));
+        assert_eq!(parse_span("7d"), parse_span("1w"));
+        assert_eq!(parse_span("1y"), Ok(365 * 86_400));
+        assert_eq!(parse_span("0"), Ok(0));
+        for bad in ["", "5", "d", "1.5d", "-1d", "2000y", "1s"] {
+            assert_eq!(parse_span(bad), Err(BadQuantity::Span(bad.into())));
         }
     }
 

@@ -2,6 +2,7 @@
 //! and the reason. What to type next is added where it is known what was typed, in `cli`.
 
 use super::request::User;
+use super::when::When;
 use crate::capture::CaptureError;
 use crate::history::HistoryError;
 use crate::name::{BadSnapshotName, check_snapshot_name};
@@ -21,8 +22,20 @@ pub enum Error {
     /// What was named is no state of this history.
     #[error("{reason}")]
     NoState { reason: String },
-    #[error("the snapshot {name} is held and can't be deleted or renamed")]
+    #[error("the snapshot {name} is held and can't be deleted")]
     Held { name: String },
+    #[error("the snapshot {name} is held until {until}, and no command ends that before")]
+    HeldUntil { name: String, until: When },
+    #[error("the snapshot {name} is not held")]
+    NotHeld { name: String },
+    #[error("a hold that ends at {until} would have ended already")]
+    PastHold { until: When },
+    #[error("no snapshot {name} was deleted, or its state is not kept any more")]
+    NotDeleted { name: String },
+    #[error("interrupted; what was checked so far is not told")]
+    VerifyInterrupted,
+    #[error("interrupted; {states} states were dropped, the others are as they were")]
+    PruneInterrupted { states: u64 },
     #[error("{what} took too long and was given up; nothing was changed")]
     TimedOut { what: String },
     #[error("history is not being recorded: {reason}")]
@@ -64,7 +77,10 @@ fn busy(users: &[User]) -> String {
 impl Error {
     /// Whether the command did nothing because a person interrupted it.
     pub fn is_interrupt(&self) -> bool {
-        matches!(self, Error::Interrupted)
+        matches!(
+            self,
+            Error::Interrupted | Error::PruneInterrupted { .. } | Error::VerifyInterrupted
+        )
     }
 }
 
@@ -90,8 +106,20 @@ impl From<HistoryError> for Error {
 
 impl From<StoreError> for Error {
     fn from(error: StoreError) -> Error {
-        Error::Store {
-            reason: sentence(&error),
+        match error {
+            StoreError::NoSnapshot { name } => Error::NoSnapshot { name },
+            StoreError::NameTaken { name } => Error::Exists { name },
+            StoreError::Held { name } => Error::Held { name },
+            StoreError::HeldUntil { name, until } => Error::HeldUntil {
+                name,
+                until: When(until),
+            },
+            StoreError::NotHeld { name } => Error::NotHeld { name },
+            StoreError::NotDeleted { name } => Error::NotDeleted { name },
+            StoreError::Interrupted => Error::PruneInterrupted { states: 0 },
+            error => Error::Store {
+                reason: sentence(&error),
+            },
         }
     }
 }

@@ -2,8 +2,11 @@
 //! the daemon of a mounted directory, or straight into the handlers for an unmounted one.
 
 use super::error::Error;
+use super::kept::{DeletedLine, LogLine, Planned, PolicyReport, Pruned, Terms};
 use super::report::{Line, Mode, Scan, Status};
+use super::verified::Verified;
 use super::when::When;
+use crate::format::keeping::Policy;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// What a command asks for.
@@ -18,8 +21,42 @@ pub enum Request {
         checkpoints: bool,
         after: Option<Position>,
     },
+    /// `now`: its state goes at once, too.
     Delete {
         name: String,
+        now: bool,
+    },
+    /// Gives back the name of a snapshot that was deleted.
+    Undelete {
+        name: String,
+    },
+    Hold {
+        name: String,
+        until: Option<When>,
+        reason: String,
+    },
+    Release {
+        name: String,
+    },
+    /// One page of the deleted snapshots.
+    Deleted {
+        after: Option<When>,
+    },
+    /// One page of the log of the list.
+    Log {
+        after: Option<When>,
+    },
+    /// Shows, or sets, what is kept for how long.
+    Policy {
+        set: Option<Policy>,
+    },
+    /// Checks the store; of its chunks, hashes so many percent.
+    Verify {
+        percent: u8,
+    },
+    /// The plan; with terms its execution.
+    Prune {
+        terms: Option<Terms>,
     },
     Rename {
         old: String,
@@ -80,6 +117,24 @@ pub enum Answer {
         lines: Vec<DiffLine>,
         more: bool,
     },
+    Deleted {
+        /// With `now`: what came free.
+        freed_bytes: Option<u64>,
+        /// With `now`: why the state stays all the same.
+        kept: Option<String>,
+    },
+    DeletedPage {
+        lines: Vec<DeletedLine>,
+        next: Option<When>,
+    },
+    LogPage {
+        lines: Vec<LogLine>,
+        next: Option<When>,
+    },
+    Policy(Box<PolicyReport>),
+    Plan(Box<Planned>),
+    Pruned(Pruned),
+    Verified(Box<Verified>),
     Status(Box<Status>),
 }
 
@@ -143,6 +198,17 @@ pub struct Progress {
     pub files: u64,
     pub bytes: u64,
     pub scan: Option<Scan>,
+    /// Of a request that walks through the store.
+    pub steps: Option<Steps>,
+}
+
+/// How far something is that is done step by step.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Steps {
+    pub what: String,
+    pub done: u64,
+    /// 0: not known.
+    pub of: u64,
 }
 
 /// A process that stands in the mounted directory or holds something of it.

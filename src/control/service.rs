@@ -90,7 +90,19 @@ impl Service {
                 let (lines, next) = listing::page(&self.store, checkpoints, after)?;
                 Ok(Answer::Page { lines, next })
             }
-            Request::Delete { name } => self.delete(&name, uid),
+            Request::Delete { name, now } => self.delete(&name, now, uid, watch),
+            Request::Undelete { name } => self.undelete(&name, uid),
+            Request::Hold {
+                name,
+                until,
+                reason,
+            } => self.hold(&name, until, reason, uid),
+            Request::Release { name } => self.release(&name, uid),
+            Request::Deleted { after } => self.deleted(after),
+            Request::Log { after } => self.log(after),
+            Request::Policy { set } => self.policy(set, uid, watch),
+            Request::Verify { percent } => self.verify(percent, watch),
+            Request::Prune { terms } => self.prune(terms, uid, watch),
             Request::Rename { old, new } => self.rename(&old, &new, uid),
             Request::Sync => self.sync(watch),
             Request::Diff {
@@ -141,11 +153,6 @@ impl Service {
             mode: made.mode.into(),
             files_left_out: record.map_or(0, |record| record.statistics.lost_files),
         }))
-    }
-
-    fn delete(&self, name: &str, uid: u32) -> Result<Answer, Error> {
-        capture::delete_snapshot(&self.store, name, uid)?;
-        Ok(Answer::Done)
     }
 
     fn rename(&self, old: &str, new: &str, uid: u32) -> Result<Answer, Error> {
@@ -256,11 +263,21 @@ impl Service {
 
 /// Does `work` and tells `watch` meanwhile how far the recorder is.
 fn watched<T>(recorder: &Recorder, watch: &Watch<'_>, work: impl FnOnce() -> T) -> T {
+    ticking(watch, || (&recorder.status()).into(), work)
+}
+
+/// Does `work` and tells `watch` meanwhile, every half second, what `show` says.
+pub(super) fn ticking<T>(
+    watch: &Watch<'_>,
+    show: impl Fn() -> Progress + Sync,
+    work: impl FnOnce() -> T,
+) -> T {
+    let show = &show;
     thread::scope(|scope| {
         let (done, is_done) = mpsc::channel::<()>();
         scope.spawn(move || {
             while is_done.recv_timeout(PROGRESS_EVERY) == Err(mpsc::RecvTimeoutError::Timeout) {
-                (watch.progress)((&recorder.status()).into());
+                (watch.progress)(show());
             }
         });
         let value = work();
@@ -275,6 +292,7 @@ impl From<&capture::Status> for Progress {
             files: status.pending_files,
             bytes: status.pending_bytes,
             scan: status.scan.map(Into::into),
+            steps: None,
         }
     }
 }

@@ -325,7 +325,10 @@ mod tests {
             panic!("a page");
         };
         assert!(lines.is_empty() && next.is_none());
-        let delete = Request::Delete { name: "x".into() };
+        let delete = Request::Delete {
+            name: "x".into(),
+            now: false,
+        };
         let gone = Error::NoSnapshot { name: "x".into() };
         assert_eq!(refusal(daemon.ask(&delete)), gone);
         let rename = Request::Rename {

@@ -66,6 +66,9 @@ pub fn report(service: &Service) -> Result<Status, Error> {
         let files = files(left_out.unreadable.len() as u64);
         problems.push(format!("{files} can't be read"));
     }
+    if let Some(recorder) = &service.recorder {
+        problems.extend(pruned(&recorder.prune_status()));
+    }
     Ok(Status {
         dir: lossy(&service.dir),
         mounted,
@@ -86,6 +89,26 @@ pub fn report(service: &Service) -> Result<Status, Error> {
         copies: Vec::new(),
         problems,
     })
+}
+
+/// What it cost that space is short.
+fn pruned(status: &crate::capture::PruneStatus) -> Vec<String> {
+    let mut problems = Vec::new();
+    if let Some((since, cut_off)) = status.cut_off
+        && Timestamp::now().since(since) < limits::DELETED_KEPT
+    {
+        let cut_off = When(cut_off);
+        problems.push(format!(
+            "the disk is almost full: checkpoints that ended before {cut_off} were dropped"
+        ));
+    }
+    if status.excess > 0 {
+        problems.push(format!(
+            "the store is {} bytes larger than it may be",
+            status.excess
+        ));
+    }
+    problems
 }
 
 /// What the recorder says, or `None` when it does not within a bound: `status` is asked when

@@ -111,6 +111,16 @@ impl Kv for WatchedKv {
         self.inner.stored_bytes(family)
     }
 
+    fn bytes_between(&self, family: Family, from: &[u8], until: &[u8]) -> Result<u64> {
+        let _call = self.calls.begin();
+        self.inner.bytes_between(family, from, until)
+    }
+
+    /// Takes its time without being stuck, and nobody waits for it: not watched.
+    fn reclaim(&self, family: Family, from: &[u8], until: &[u8]) -> Result<()> {
+        self.inner.reclaim(family, from, until)
+    }
+
     fn unwritten_bytes(&self) -> u64 {
         self.inner.unwritten_bytes()
     }

@@ -10,6 +10,7 @@ mod examples;
 mod harness;
 mod hostile;
 mod instant;
+mod keeping;
 mod kept;
 mod model;
 mod names;

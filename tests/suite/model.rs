@@ -66,6 +66,8 @@ struct Model {
     log: Vec<String>,
     /// Snapshots and what the disk looked like.
     states: Vec<(String, Tree)>,
+    /// Snapshots that were deleted again.
+    deleted: usize,
     /// Content that stood and was destroyed since the last look, with the operation.
     stood: Vec<(String, String)>,
     /// Recorded states that were read already, and the hashes of everything in them.
@@ -83,6 +85,7 @@ fn run_seed(seed: u64) {
         root: sandbox.work(),
         log: Vec::new(),
         states: Vec::new(),
+        deleted: 0,
         stood: Vec::new(),
         read_states: HashSet::new(),
         recorded: HashSet::new(),
@@ -157,12 +160,21 @@ impl Model {
             sandbox.mount(OPTIONS)
         };
         self.root = mounted.point.clone();
+        // What has no name may go whenever somebody says so.
+        let nothing = [
+            "--keep-all",
+            "--keep-hourly",
+            "--keep-daily",
+            "--keep-weekly",
+        ];
+        let nothing = nothing.into_iter().flat_map(|span| [span, "0"]);
+        mounted.command("policy").args(nothing).run().ok();
         mounted
     }
 
     /// Makes a snapshot, compares it, and looks for what was destroyed.
     fn snapshot(&mut self, mounted: &Mounted, sandbox: &Sandbox, beside: bool) {
-        let name = format!("s{}", self.states.len());
+        let name = format!("s{}", self.states.len() + self.deleted);
         let truth = if beside {
             sandbox.work()
         } else {
@@ -183,6 +195,27 @@ impl Model {
         }
         self.states.push((name, state));
         self.look_for_what_stood(mounted);
+        self.prune(mounted);
+    }
+
+    /// Drops all that has no name, or a state in the middle with its name. What is kept is compared
+    /// whole at the end, as without it.
+    fn prune(&mut self, mounted: &Mounted) {
+        if self.rng.random_bool(0.3) {
+            self.log.push("prune".to_owned());
+            mounted.command("prune").run().ok();
+        }
+        if self.states.len() > 3 && self.rng.random_bool(0.3) {
+            let at = self.rng.random_range(0..self.states.len() - 1);
+            let (name, _) = self.states.remove(at);
+            self.deleted += 1;
+            self.log.push(format!("delete {name} --now"));
+            mounted.command("delete").args([&name, "--now"]).run();
+            let past = mounted.past(&name, "");
+            assert!(!past.exists(), "{name} was deleted");
+        }
+        let verify = mounted.command("verify").arg("--data").run().ok();
+        verify.says("no problem found");
     }
 
     fn look_for_what_stood(&mut self, mounted: &Mounted) {

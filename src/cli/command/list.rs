@@ -6,7 +6,7 @@ use super::super::exit::Exit;
 use super::super::progress::Meter;
 use super::super::quantity::count;
 use super::super::reach::{self, Reach};
-use super::locate;
+use super::{list_log, locate};
 use crate::control::locate::Place;
 use crate::control::report::{Line, Mode};
 use crate::control::request::{Answer, Position, Request};
@@ -16,6 +16,12 @@ use std::io::{self, Write, stdout};
 /// `list DIR [--checkpoints]`.
 pub fn run(args: &args::List) -> Result<Exit, Error> {
     let place = locate(&args.dir.dir, args.dir.store.said().as_deref(), None)?;
+    if args.deleted {
+        return list_log::deleted(&place, args.json);
+    }
+    if args.log {
+        return list_log::log(&place, args.json);
+    }
     let mut pages = Pages::new(&place, args.checkpoints);
     let mut out = io::BufWriter::new(stdout().lock());
     let zone = TimeZone::system();

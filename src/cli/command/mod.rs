@@ -3,7 +3,9 @@
 
 mod cat;
 mod diff;
+mod keep;
 mod list;
+mod list_log;
 mod mount;
 mod pages;
 mod restore;
@@ -11,6 +13,7 @@ mod snapshot;
 mod status;
 mod sync;
 mod umount;
+mod verify;
 
 use super::args::Command;
 use super::error::Error;
@@ -28,6 +31,12 @@ pub fn run(command: Command) -> Result<Exit, Error> {
         Command::Umount(args) => umount::run(&args),
         Command::Snapshot(args) => snapshot::make(args),
         Command::Delete(args) => snapshot::delete(&args),
+        Command::Undelete(args) => snapshot::undelete(&args),
+        Command::Hold(args) => snapshot::hold(&args),
+        Command::Release(args) => snapshot::release(&args),
+        Command::Policy(args) => keep::policy(&args),
+        Command::Prune(args) => keep::prune(&args),
+        Command::Verify(args) => verify::run(&args),
         Command::Rename(args) => snapshot::rename(&args),
         Command::List(args) => list::run(&args),
         Command::Diff(args) => diff::run(&args),

@@ -5,7 +5,7 @@ use super::super::error::{Error, answered};
 use super::super::exit::Exit;
 use super::super::interrupt::Interrupt;
 use super::super::progress::Meter;
-use super::super::quantity::count;
+use super::super::quantity::{count, parse_span, size};
 use super::super::quote::quote;
 use super::super::reach;
 use super::locate;
@@ -13,11 +13,13 @@ use crate::control::client::ClientError;
 use crate::control::error::Error as Refusal;
 use crate::control::locate::Place;
 use crate::control::request::{Answer, Made, Request};
+use crate::control::when::When;
 use crate::name::check_snapshot_name;
 use crate::time::{TimeZone, Timestamp};
 use std::ffi::OsStr;
 use std::io::{Write, stdout};
 use std::os::unix::ffi::OsStrExt;
+use std::time::Duration;
 
 /// Tries for a name that is made from the time: two commands may share a millisecond.
 const NAME_TRIES: usize = 5;
@@ -75,7 +77,9 @@ fn request(
     if interrupt.pressed() {
         // It was made just before: what was interrupted leaves no name behind.
         let name = made.name;
-        reach::ask(place, Request::Delete { name }, &Meter::new("delete"))?;
+        let now = false;
+        let request = Request::Delete { name, now };
+        reach::ask(place, request, &Meter::new("delete"))?;
         return Err(answered(
             ClientError::Answered(Refusal::Interrupted),
             &place.dir,
@@ -105,7 +109,66 @@ fn show(made: &Made, json: bool) -> Result<(), Error> {
 pub fn delete(args: &args::Delete) -> Result<Exit, Error> {
     let place = locate(&args.dir.dir, args.dir.store.said().as_deref(), None)?;
     let name = existing(&args.name, &place)?;
-    reach::ask(&place, Request::Delete { name }, &Meter::new("delete"))?;
+    let request = Request::Delete {
+        name,
+        now: args.now,
+    };
+    let answer = reach::ask(&place, request, &Meter::new("delete"))?;
+    let Answer::Deleted { freed_bytes, kept } = answer else {
+        return Err(reach::strange(&place));
+    };
+    let mut out = stdout().lock();
+    if let Some(bytes) = freed_bytes {
+        writeln!(out, "its state is gone; {} came free", size(bytes))?;
+    }
+    if let Some(reason) = kept {
+        writeln!(out, "its name is gone, its state stays: {reason}")?;
+        return Ok(Exit::Differs);
+    }
+    Ok(Exit::Done)
+}
+
+/// `undelete DIR NAME`.
+pub fn undelete(args: &args::Undelete) -> Result<Exit, Error> {
+    let place = locate(&args.dir.dir, args.dir.store.said().as_deref(), None)?;
+    let name = existing(&args.name, &place)?;
+    reach::ask(&place, Request::Undelete { name }, &Meter::new("undelete"))?;
+    Ok(Exit::Done)
+}
+
+/// `hold DIR NAME`.
+pub fn hold(args: &args::Hold) -> Result<Exit, Error> {
+    let until = args.until.as_deref().map(future).transpose()?;
+    let place = locate(&args.dir.dir, args.dir.store.said().as_deref(), None)?;
+    let request = Request::Hold {
+        name: existing(&args.name, &place)?,
+        until: until.map(When),
+        reason: args.reason.clone(),
+    };
+    reach::ask(&place, request, &Meter::new("hold"))?;
+    Ok(Exit::Done)
+}
+
+/// When a hold is to end: a day or an instant, or so long from now on.
+fn future(text: &str) -> Result<Timestamp, Error> {
+    let now = Timestamp::now();
+    if let Ok(seconds) = parse_span(text) {
+        return Ok(now.plus(Duration::from_secs(seconds)));
+    }
+    let time = crate::time::parse(text, now, &TimeZone::system());
+    time.map_err(|_| {
+        Error::Usage(format!(
+            "'{text}' is not a day or an instant; write for example 2027-01-31, \
+             2027-01-31T12:00 or 30d"
+        ))
+    })
+}
+
+/// `release DIR NAME`.
+pub fn release(args: &args::Release) -> Result<Exit, Error> {
+    let place = locate(&args.dir.dir, args.dir.store.said().as_deref(), None)?;
+    let name = existing(&args.name, &place)?;
+    reach::ask(&place, Request::Release { name }, &Meter::new("release"))?;
     Ok(Exit::Done)
 }
 

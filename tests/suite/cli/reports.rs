@@ -65,6 +65,19 @@ fn the_fields_of_every_report_are_the_agreed_ones() {
         "{\"change\":\"M\",\"path\":\"file\",\"from\":null,\"old_bytes\":1,\"new_bytes\":7}\n"
     );
     keep("restore", &["restore", &file, "--at", "s", "--json"]);
+    let quiet = |line: &[&str]| Cmd::rewindfs().args(line).run().ok();
+    quiet(&["hold", &dir, "t", "--until", "2d", "--reason", "why"]);
+    quiet(&["snapshot", &dir, "u"]);
+    quiet(&["rename", &dir, "u", "v"]);
+    quiet(&["delete", &dir, "v"]);
+    quiet(&["policy", &dir, "--max-size", "50G"]);
+    keep("list --deleted", &["list", &dir, "--deleted", "--json"]);
+    keep("list --log", &["list", &dir, "--log", "--json"]);
+    keep("policy", &["policy", &dir, "--json"]);
+    let dry_run = &["prune", &dir, "--dry-run", "--json"];
+    keep("prune --dry-run", dry_run);
+    keep("prune", &["prune", &dir, "--json"]);
+    keep("verify", &["verify", &dir, "--data", "--json"]);
     keep("status, mounted", &["status", &dir, "--json"]);
     mounted.umount();
     keep("status, not mounted", &["status", &dir, "--json"]);

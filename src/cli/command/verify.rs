@@ -1,0 +1,144 @@
+//! `verify`: whether all that was recorded can be read.
+
+use super::super::args;
+use super::super::error::Error;
+use super::super::exit::Exit;
+use super::super::interrupt::Interrupt;
+use super::super::progress::Meter;
+use super::super::quantity::{count, size};
+use super::super::reach;
+use super::locate;
+use crate::control::request::{Answer, Request};
+use crate::control::verified::{Finding, Verified};
+use crate::time::TimeZone;
+use std::io::{self, Write, stdout};
+
+/// `verify DIR [--data | --sample PERCENT]`.
+pub fn run(args: &args::Verify) -> Result<Exit, Error> {
+    let percent = match (args.data, args.sample) {
+        (true, _) => 100,
+        (false, Some(percent)) => percent,
+        (false, None) => 0,
+    };
+    let place = locate(&args.dir.dir, args.dir.store.said().as_deref(), None)?;
+    let interrupt = Interrupt::catch().map_err(|source| Error::System {
+        action: "signals can't be caught",
+        source,
+    })?;
+    let meter = Meter::with("verify", interrupt);
+    let Answer::Verified(report) = reach::ask(&place, Request::Verify { percent }, &meter)? else {
+        return Err(reach::strange(&place));
+    };
+    let mut out = stdout().lock();
+    if args.json {
+        let text = serde_json::to_string(&report).map_err(io::Error::from)?;
+        writeln!(out, "{text}")?;
+    } else {
+        show(&mut out, &report, &TimeZone::system())?;
+    }
+    Ok(if report.problems > 0 {
+        Exit::Differs
+    } else {
+        Exit::Done
+    })
+}
+
+fn show(out: &mut impl Write, report: &Verified, zone: &TimeZone) -> io::Result<()> {
+    for finding in &report.findings {
+        writeln!(out, "{}", line(finding, zone))?;
+    }
+    let shown = report.findings.len() as u64;
+    if report.problems > shown {
+        writeln!(out, "... and {} more", report.problems - shown)?;
+    }
+    let hashed = match report.hashed_percent {
+        0 => "not hashed again (--data does)".to_owned(),
+        100 => "hashed again".to_owned(),
+        percent => format!("{percent} % of them hashed again"),
+    };
+    writeln!(
+        out,
+        "{}, {}, {} of content ({}), {hashed}: {}",
+        count(report.states, "state"),
+        count(report.versions, "version"),
+        count(report.chunks, "piece"),
+        size(report.chunk_bytes),
+        match report.problems {
+            0 => "no problem found".to_owned(),
+            problems => count(problems, "problem"),
+        }
+    )
+}
+
+fn line(finding: &Finding, zone: &TimeZone) -> String {
+    let mut text = String::new();
+    if let Some(path) = &finding.path {
+        text += &format!("{path}: ");
+    }
+    text += &finding.problem;
+    match (finding.first_state, finding.last_state) {
+        (Some(first), Some(last)) if first != last => {
+            let (first, last) = (first.0.local(zone), last.0.local(zone));
+            text += &format!("; states from {first} to {last}");
+        }
+        (Some(state), _) => text += &format!("; state of {}", state.0.local(zone)),
+        _ => {}
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::control::when::When;
+    use crate::time::Timestamp;
+
+    const NOON: When = When(Timestamp(1_795_176_000_000_000_000));
+
+    #[test]
+    fn the_report_names_what_is_touched() {
+        let mut report = Verified {
+            states: 3,
+            versions: 1,
+            chunks: 5,
+            chunk_bytes: 2048,
+            hashed_percent: 100,
+            problems: 0,
+            findings: Vec::new(),
+        };
+        let shown = |report: &Verified| {
+            let mut out = Vec::new();
+            show(&mut out, report, &TimeZone::UTC).unwrap();
+            String::from_utf8(out).unwrap()
+        };
+        assert_eq!(
+            shown(&report),
+            "3 states, 1 version, 5 pieces of content (2.0 KiB), hashed again: no problem found\n"
+        );
+        report.problems = 3;
+        report.hashed_percent = 0;
+        report.findings = vec![
+            Finding {
+                problem: "the content of a file can't be read".to_owned(),
+                path: Some("src/main.rs".to_owned()),
+                first_state: Some(NOON),
+                last_state: Some(When(Timestamp(NOON.0.0 + 60_000_000_000))),
+            },
+            Finding {
+                problem: "what is recorded of a state is not what it was".to_owned(),
+                path: None,
+                first_state: Some(NOON),
+                last_state: Some(NOON),
+            },
+        ];
+        assert_eq!(
+            shown(&report),
+            "src/main.rs: the content of a file can't be read; states from 2026-11-20 12:00:00 \
+             +00:00 to 2026-11-20 12:01:00 +00:00\n\
+             what is recorded of a state is not what it was; state of 2026-11-20 12:00:00 +00:00\n\
+             ... and 1 more\n\
+             3 states, 1 version, 5 pieces of content (2.0 KiB), not hashed again (--data does): \
+             3 problems\n"
+        );
+    }
+}

@@ -1,0 +1,176 @@
+//! The reports about what is kept and what goes, as values. Their field names are those of `--json`
+//! (docs/json.md).
+
+use super::when::When;
+use crate::format::keeping::Policy;
+use serde::{Deserialize, Serialize};
+
+/// For how long states without a name are kept, in seconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Spans {
+    pub keep_all: u64,
+    pub keep_hourly: u64,
+    pub keep_daily: u64,
+    pub keep_weekly: u64,
+    /// `None`: the store may be of any size.
+    pub max_bytes: Option<u64>,
+}
+
+impl From<Policy> for Spans {
+    fn from(policy: Policy) -> Spans {
+        Spans {
+            keep_all: policy.all_seconds,
+            keep_hourly: policy.hourly_seconds,
+            keep_daily: policy.daily_seconds,
+            keep_weekly: policy.weekly_seconds,
+            max_bytes: policy.max_bytes,
+        }
+    }
+}
+
+/// The answer to `policy`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PolicyReport {
+    #[serde(flatten)]
+    pub policy: Spans,
+    /// What would go by it now.
+    pub plan: Planned,
+}
+
+/// The answer to `prune --dry-run`: what stays, what goes, and why.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Planned {
+    /// The instant for which it was made.
+    pub now: When,
+    /// States.
+    pub keeps: u64,
+    pub drops: u64,
+    /// Stored bytes that come free.
+    pub frees_bytes: u64,
+    /// False: there is too much to count, and it is at least so much.
+    pub exact: bool,
+    /// What the store holds now.
+    pub live_bytes: u64,
+    pub max_bytes: Option<u64>,
+    /// By how much the store stays larger than it may be.
+    pub excess_bytes: u64,
+    /// States that go for the size alone.
+    pub for_size: u64,
+    pub groups: Vec<Group>,
+}
+
+/// States that stay, or go, for one reason.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Group {
+    pub keep: bool,
+    pub reason: String,
+    pub states: u64,
+    pub oldest: When,
+    pub newest: When,
+}
+
+/// Which plan is to be carried out: the one that was printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Terms {
+    pub now: When,
+    pub for_size: u64,
+}
+
+impl Planned {
+    /// What names this plan.
+    pub fn terms(&self) -> Terms {
+        Terms {
+            now: self.now,
+            for_size: self.for_size,
+        }
+    }
+}
+
+/// The answer to `prune`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pruned {
+    /// States that were dropped.
+    pub states: u64,
+    /// Stored bytes that came free.
+    pub bytes: u64,
+}
+
+/// A line of `list --deleted`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeletedLine {
+    pub name: String,
+    /// The instant of the state.
+    pub time: When,
+    pub deleted: When,
+    /// No command but `delete --now` and no full disk takes its state before.
+    pub kept_until: When,
+    /// Who deleted it.
+    pub uid: u32,
+    pub message: String,
+}
+
+/// What was done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Deed {
+    Made,
+    Renamed,
+    Deleted,
+    Undeleted,
+    Held,
+    Released,
+    Pruned,
+    Policy,
+}
+
+/// A line of `list --log`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogLine {
+    pub time: When,
+    /// Who did it.
+    pub uid: u32,
+    pub deed: Deed,
+    /// The snapshot; empty where it is about none.
+    pub name: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub to: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub until: Option<When>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub states: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bytes: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub policy: Option<Spans>,
+}
+
+/// A span of time in the largest unit that it is a whole number of: `24h`, `7d`, `1y`.
+pub fn span(seconds: u64) -> String {
+    const UNITS: [(u64, &str); 5] = [
+        (365 * 86_400, "y"),
+        (7 * 86_400, "w"),
+        (86_400, "d"),
+        (3600, "h"),
+        (60, "m"),
+    ];
+    let fits = |unit: &&(u64, &str)| seconds > 0 && seconds.is_multiple_of(unit.0);
+    match UNITS.iter().find(fits) {
+        Some((unit, letter)) => format!("{}{letter}", seconds / unit),
+        None => format!("{seconds}s"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn spans_are_shown_in_their_largest_unit() {
+        let day = 86_400;
+        let all = [0, 90, 120, 3600, day, 7 * day, 30 * day, 365 * day];
+        let shown: Vec<String> = all.iter().map(|seconds| span(*seconds)).collect();
+        assert_eq!(shown, ["0s", "90s", "2m", "1h", "1d", "1w", "30d", "1y"]);
+    }
+}
