@@ -532,7 +532,9 @@ mod tests {
             "{help}"
         );
         for sub in command().get_subcommands().filter(|sub| !sub.is_hide_set()) {
-            let shown = help.split([' ', '|', '\n']).any(|word| word == sub.get_name());
+            let shown = help
+                .split([' ', '|', '\n'])
+                .any(|word| word == sub.get_name());
             assert!(shown, "{}", sub.get_name());
         }
     }

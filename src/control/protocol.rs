@@ -49,14 +49,20 @@ impl Hello {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::control::kept::{
+        Deed, DeletedLine, Group, LogLine, Planned, PolicyReport, Pruned, Spans,
+    };
     use crate::control::report::{
         History, LeftOut, Line, LineKind, Mode, Mounted, Named, NotRecorded, Scan, Status, Store,
         Unreadable, Unrecorded,
     };
     use crate::control::request::{
-        Answer, DiffLine, Made, Position, Progress, RawPath, Reply, Request, StateFound, User,
+        Answer, DiffLine, Made, Position, Progress, RawPath, Reply, Request, StateFound, Steps,
+        User,
     };
+    use crate::control::verified::{Finding, Verified};
     use crate::control::when::When;
+    use crate::format::keeping::Policy;
     use crate::time::Timestamp;
 
     const NOON: When = When(Timestamp(1_795_169_703_123_456_789));
@@ -79,7 +85,26 @@ mod tests {
                 checkpoints: true,
                 after,
             },
-            Request::Delete { name: text() },
+            Request::Delete {
+                name: text(),
+                now: true,
+            },
+            Request::Undelete { name: text() },
+            Request::Hold {
+                name: text(),
+                until: Some(NOON),
+                reason: text(),
+            },
+            Request::Release { name: text() },
+            Request::Deleted { after: Some(NOON) },
+            Request::Log { after: None },
+            Request::Policy {
+                set: Some(Policy::default()),
+            },
+            Request::Prune {
+                terms: Some(planned().terms()),
+            },
+            Request::Verify { percent: 5 },
             Request::Rename {
                 old: text(),
                 new: text(),
@@ -156,6 +181,87 @@ mod tests {
         }
     }
 
+    fn planned() -> Planned {
+        Planned {
+            now: NOON,
+            keeps: 1,
+            drops: 2,
+            frees_bytes: 3,
+            exact: true,
+            live_bytes: 4,
+            max_bytes: Some(5),
+            excess_bytes: 6,
+            for_size: 7,
+            groups: vec![Group {
+                keep: true,
+                reason: text(),
+                states: 1,
+                oldest: NOON,
+                newest: NOON,
+            }],
+        }
+    }
+
+    /// What is kept and what goes, and whether it is sound.
+    fn answers_about_keeping() -> Vec<Answer> {
+        let spans = Spans::from(Policy::default());
+        vec![
+            Answer::Deleted {
+                freed_bytes: Some(1),
+                kept: Some(text()),
+            },
+            Answer::DeletedPage {
+                lines: vec![DeletedLine {
+                    name: text(),
+                    time: NOON,
+                    deleted: NOON,
+                    kept_until: NOON,
+                    uid: 1000,
+                    message: text(),
+                }],
+                next: Some(NOON),
+            },
+            Answer::LogPage {
+                lines: vec![LogLine {
+                    time: NOON,
+                    uid: 1000,
+                    deed: Deed::Policy,
+                    name: text(),
+                    to: Some(text()),
+                    until: Some(NOON),
+                    reason: Some(text()),
+                    states: Some(1),
+                    bytes: Some(2),
+                    policy: Some(spans),
+                }],
+                next: None,
+            },
+            Answer::Policy(Box::new(PolicyReport {
+                policy: spans,
+                plan: planned(),
+            })),
+            Answer::Plan(Box::new(planned())),
+            Answer::Pruned(Pruned {
+                states: 1,
+                bytes: 2,
+            }),
+            Answer::Verified(Box::new(Verified {
+                states: 1,
+                versions: 2,
+                chunks: 3,
+                chunk_bytes: 4,
+                hashed_percent: 5,
+                problems: 1,
+                findings: vec![Finding {
+                    problem: text(),
+                    path: Some(text()),
+                    first_state: Some(NOON),
+                    last_state: None,
+                }],
+            })),
+        ]
+    }
+
     fn answers() -> Vec<Answer> {
         let line = |snapshot| Line {
             kind: LineKind::Checkpoint,
@@ -218,6 +324,15 @@ mod tests {
             Error::NoSnapshot { name: text() },
             Error::NoState { reason: text() },
             Error::Held { name: text() },
+            Error::HeldUntil {
+                name: text(),
+                until: NOON,
+            },
+            Error::NotHeld { name: text() },
+            Error::PastHold { until: NOON },
+            Error::NotDeleted { name: text() },
+            Error::PruneInterrupted { states: 1 },
+            Error::VerifyInterrupted,
             Error::TimedOut { what: text() },
             Error::Stopped { reason: text() },
             Error::Interrupted,
@@ -241,11 +356,16 @@ mod tests {
         match request {
             Request::Snapshot { .. } | Request::List { .. } | Request::Delete { .. } => {}
             Request::Rename { .. } | Request::Sync | Request::Status => {}
-            Request::State { .. } | Request::Diff { .. } | Request::Unmount { .. } => {}
+            Request::State { .. } | Request::Diff { .. } => {}
+            Request::Unmount { .. } | Request::Undelete { .. } | Request::Hold { .. } => {}
+            Request::Release { .. } | Request::Deleted { .. } | Request::Log { .. } => {}
+            Request::Policy { .. } | Request::Prune { .. } | Request::Verify { .. } => {}
         }
         match answer {
             Answer::Snapshot(_) | Answer::Page { .. } | Answer::Done | Answer::Status(_) => {}
+            Answer::Deleted { .. } | Answer::DeletedPage { .. } | Answer::LogPage { .. } => {}
             Answer::State(_) | Answer::Diff { .. } => {}
+            Answer::Policy(_) | Answer::Plan(_) | Answer::Pruned(_) | Answer::Verified(_) => {}
         }
         match error {
             Error::BadName { .. } | Error::Exists { .. } | Error::NoSnapshot { .. } => {}
@@ -254,7 +374,9 @@ mod tests {
             Error::Interrupted | Error::NotAllowed { .. } | Error::Version { .. } => {}
             Error::Busy { .. } | Error::NotMounted | Error::Unmount { .. } => {}
             Error::Overloaded | Error::Malformed { .. } | Error::Store { .. } => {}
-            Error::Directory { .. } => {}
+            Error::Directory { .. } | Error::HeldUntil { .. } | Error::NotHeld { .. } => {}
+            Error::PastHold { .. } | Error::NotDeleted { .. } => {}
+            Error::PruneInterrupted { .. } | Error::VerifyInterrupted => {}
         }
     }
 
@@ -272,9 +394,14 @@ mod tests {
             files: 1,
             bytes: 2,
             scan: None,
+            steps: Some(Steps {
+                what: text(),
+                done: 1,
+                of: 2,
+            }),
         });
         all += &format!("{}\n", json(&progress));
-        for answer in answers() {
+        for answer in answers().into_iter().chain(answers_about_keeping()) {
             all += &format!("{}\n", json(&Reply::Result(Ok(answer))));
         }
         for error in errors() {
