@@ -14,6 +14,12 @@ pub const QUIET: Duration = Duration::from_millis(200);
 pub const STASH_PIECE: u64 = 8 << 20;
 /// Bytes that all stashes together may hold.
 pub const STASH_MAX: u64 = 256 << 20;
+/// Bytes on the live disk that removed files may take until they are recorded: beyond it, whoever
+/// removes more waits. What `rm` gives back late should be small beside a disk.
+pub const KEPT_BYTES: u64 = 4 << 30;
+/// How long a thread of the pool for what takes long waits for another operation on the same file
+/// before the request is parked: longer than nearly all operations take.
+pub const LOCK_WAIT: Duration = Duration::from_millis(50);
 /// Notes (inodes and names) after which the open epoch is cut: bounds the batch of a commit.
 pub const NOTES_MAX: u64 = 50_000;
 /// Bytes of a command line that are recorded: enough to tell one command from another.

@@ -71,7 +71,7 @@ impl Recorder {
         } else {
             Outcome::Failed(self.trouble.reason())
         };
-        for inode in &notes.inodes {
+        for inode in notes.inodes() {
             self.forget_version(inode, pending.body.number);
         }
         self.cutter.lock().pending.pop_front();
@@ -82,8 +82,8 @@ impl Recorder {
     fn capture_all(&self, notes: &Notes, pending: &Arc<Pending>) {
         pending
             .left
-            .store(notes.inodes.len() as u64, Ordering::Release);
-        for inode in &notes.inodes {
+            .store(notes.inode_count() as u64, Ordering::Release);
+        for inode in notes.inodes() {
             if !self.queue.capture(inode.clone(), pending.clone()) {
                 // The threads have ended: the committer does it alone.
                 self.capture_up_to(inode, pending.body.number);
@@ -120,7 +120,7 @@ impl Recorder {
         for captured in std::mem::take(&mut *pending.results.lock()) {
             self.add_inode(&mut batch, &view, captured, waiting.is_some(), &mut actors)?;
         }
-        for ((_, name), note) in &notes.names {
+        for (name, note) in notes.names() {
             self.add_name(
                 &mut batch,
                 &view,
@@ -328,6 +328,7 @@ impl Recorder {
         let pins = before - track.versions.len();
         let oldest = track.oldest_pending();
         let freed = track.stash.drop_before(oldest);
+        self.inodes.release_bytes(&mut track);
         drop(track);
         self.stash_bytes.fetch_sub(freed, Ordering::Relaxed);
         for _ in 0..pins {

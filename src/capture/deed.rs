@@ -28,7 +28,14 @@ use std::time::Instant;
 
 /// The operation can't go on now: let go of everything and try again when something was captured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Wait;
+pub enum Wait {
+    /// Of its file: more bytes would have to be stashed than may be.
+    Bytes,
+    /// Too many epochs are pending.
+    States,
+    /// Too much is kept of files that were removed: descriptors, or bytes on the live disk.
+    Removed,
+}
 
 /// How an operation changes content.
 #[derive(Clone, Debug)]
@@ -147,6 +154,11 @@ impl Recorder {
                 actor,
             });
         }
+        if let Some(name) = &self.options.hooks.panic_at
+            && names.iter().any(|change| change.name == name)
+        {
+            panic!("on purpose, as REWINDFS_TEST says");
+        }
         for touch in touched.iter().filter(|touch| touch.dies) {
             if self.inodes.keep_descriptor(touch.inode).is_err() {
                 log::warn!(
@@ -205,11 +217,28 @@ impl Recorder {
         })
     }
 
-    /// Descriptors are short: true if some will be free when what is noted has been recorded.
-    pub fn makes_room(&self) -> bool {
+    /// Before the last name of `inode` goes: whether there is room to keep what no epoch holds yet.
+    ///
+    /// # Errors
+    /// `Wait`: there will be when something was captured.
+    pub fn may_remove(&self, inode: &Inode) -> Result<(), Wait> {
         if !self.trouble.is_recording() {
-            return false;
+            return Ok(());
         }
+        let kept = self.inodes.kept_bytes();
+        let full = kept > 0
+            && inode.track.lock().is_pending()
+            && self
+                .look(inode)
+                .is_ok_and(|look| kept + look.stat.blocks * 512 > self.options.hooks.kept_bytes);
+        if (self.inodes.is_short() || full) && self.makes_room() {
+            return Err(Wait::Removed);
+        }
+        Ok(())
+    }
+
+    /// Whether something will be free when what is noted has been recorded.
+    fn makes_room(&self) -> bool {
         self.pending_epochs() > 0
             || self
                 .cut(EpochKind::Checkpoint, false, false, Vec::new())
@@ -230,14 +259,15 @@ impl Recorder {
                 return Ok(());
             }
         }
+        // Of a folder it is the mode and the like that are kept: names go with operations of theirs.
         let size = self.look(inode).map_or(0, |look| look.stat.size);
-        if size == 0 {
+        if size == 0 && inode.kind != Kind::Dir {
             return Ok(());
         }
         let pending = self.pending_epochs();
         let slow = self.store.longest_call() >= limits::STORE_SLOW;
         if pending >= limits::PENDING_MAX && !(slow && pending < limits::PENDING_SLOW_MAX) {
-            return Err(Wait);
+            return Err(Wait::States);
         }
         self.cut(EpochKind::Checkpoint, false, false, Vec::new());
         Ok(())
@@ -328,7 +358,8 @@ impl Recorder {
         if bytes == 0 {
             return Ok(());
         }
-        let full = self.stash_bytes.load(Ordering::Relaxed) + bytes > limits::STASH_MAX;
+        let stashed = self.stash_bytes.load(Ordering::Relaxed);
+        let full = stashed + bytes > self.options.hooks.stash_bytes;
         // While the store keeps the capture waiting, memory is what there is.
         let slow = || self.store.longest_call() >= limits::STORE_SLOW;
         if full || bytes > limits::STASH_PIECE && !slow() {
@@ -372,7 +403,7 @@ impl Recorder {
         drop(track);
         self.queue.hurry(inode);
         self.signal.raise();
-        Err(Wait)
+        Err(Wait::Bytes)
     }
 
     /// What stands in `range` of the live file now.
@@ -435,9 +466,7 @@ impl NamesDeed<'_> {
             What::CREATED.with(What::CONTENT),
             &self.actor,
         );
-        if inode.kind != Kind::Dir {
-            track.changed = Some((Instant::now(), held.body.number));
-        }
+        track.changed = Some((Instant::now(), held.body.number));
         let number = held.body.number;
         if let Some(version) = track.version(number) {
             version.dirty.everything();
@@ -446,7 +475,14 @@ impl NamesDeed<'_> {
 
     /// The last name of `inode` has gone.
     pub fn died(&self, inode: &Arc<Inode>) {
-        inode.track.lock().nameless = true;
+        let bytes = self
+            .recorder
+            .look(inode)
+            .map_or(0, |look| look.stat.blocks * 512);
+        let mut track = inode.track.lock();
+        track.nameless = true;
+        self.recorder.inodes.keep_bytes(&mut track, bytes);
+        drop(track);
         self.recorder.inodes.set_place(inode, None);
     }
 }

@@ -5,12 +5,15 @@
 //! 2. An epoch is complete when it is cut and the last holder has let go; only then is it
 //!    captured.
 //! 3. If A's call returned before B's began, B's epoch is A's or a later one.
+//! 4. Whoever looks at, moves or drops an entry of the notes is counted (`entries_touched`): so it
+//!    can be shown that a cut touches none, however many there are.
 
 use crate::format::record::{Actor, EpochKind};
 use crate::id::Epoch;
 use crate::inodes::Inode;
 use crate::time::Timestamp;
 use parking_lot::Mutex;
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -30,10 +33,52 @@ pub struct NameNote {
 #[derive(Debug, Default)]
 pub struct Notes {
     /// Files with a version of this epoch, in the order of their first change.
-    pub inodes: Vec<Arc<Inode>>,
+    inodes: Vec<Arc<Inode>>,
     /// By serial number of the directory and name: two directories of one epoch may have had the
     /// same `ino`.
-    pub names: HashMap<(u64, Vec<u8>), NameNote>,
+    names: HashMap<(u64, Vec<u8>), NameNote>,
+}
+
+thread_local! {
+    static TOUCHED: Cell<u64> = const { Cell::new(0) };
+}
+
+/// Entries of notes that this thread has looked at, moved or dropped so far.
+pub fn entries_touched() -> u64 {
+    TOUCHED.get()
+}
+
+fn touch(entries: usize) {
+    TOUCHED.set(TOUCHED.get().wrapping_add(entries as u64));
+}
+
+impl Notes {
+    /// Files with a version of this epoch, in the order of their first change.
+    pub fn inodes(&self) -> impl Iterator<Item = &Arc<Inode>> {
+        self.inodes.iter().inspect(|_| touch(1))
+    }
+
+    /// How many files those are.
+    pub fn inode_count(&self) -> usize {
+        self.inodes.len()
+    }
+
+    /// The names that changed, with what they are now.
+    pub fn names(&self) -> impl Iterator<Item = (&[u8], &NameNote)> {
+        let names = self.names.iter().inspect(|_| touch(1));
+        names.map(|((_, name), note)| (name.as_slice(), note))
+    }
+
+    fn name(&mut self, directory: &Inode, name: &[u8]) -> Option<&mut NameNote> {
+        touch(1);
+        self.names.get_mut(&(directory.serial, name.to_vec()))
+    }
+}
+
+impl Drop for Notes {
+    fn drop(&mut self) {
+        touch(self.inodes.len() + self.names.len());
+    }
 }
 
 /// Decided when the epoch is cut.
@@ -77,12 +122,14 @@ impl EpochBody {
 
     /// Notes that a file has a version of this epoch.
     pub fn note_inode(&self, inode: &Arc<Inode>) {
+        touch(1);
         self.notes.lock().inodes.push(inode.clone());
         self.noted.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Notes that `name` in `directory` is about to change.
     pub fn doubt_name(&self, directory: &Arc<Inode>, name: &[u8], actor: &Arc<Actor>) {
+        touch(1);
         let mut notes = self.notes.lock();
         let note = notes
             .names
@@ -105,7 +152,7 @@ impl EpochBody {
     /// Says what `name` in `directory` is now.
     pub fn settle_name(&self, directory: &Inode, name: &[u8], child: Option<&Arc<Inode>>) {
         let mut notes = self.notes.lock();
-        if let Some(note) = notes.names.get_mut(&(directory.serial, name.to_vec())) {
+        if let Some(note) = notes.name(directory, name) {
             note.child = child.cloned();
             note.in_doubt = false;
         }

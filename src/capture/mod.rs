@@ -18,6 +18,7 @@ mod commit;
 mod content;
 mod deed;
 pub mod epoch;
+mod hooks;
 mod prune;
 mod scan;
 mod scan_directory;
@@ -28,8 +29,9 @@ mod trouble;
 mod work;
 
 pub use deed::{ContentChange, NameChange, NamesDeed, Touch, Wait};
+pub use hooks::Hooks;
 pub use prune::{Dropped, PruneStatus, Sketch, carry_out, plan_of, sketch};
-pub use snapshot::{NewSnapshot, delete_snapshot, rename_snapshot};
+pub use snapshot::{NewSnapshot, Patience, delete_snapshot, rename_snapshot};
 pub use status::{ScanProgress, Status};
 pub use trouble::floor;
 
@@ -64,6 +66,8 @@ pub struct Options {
     pub off: bool,
     /// What becomes of content from before the first mount.
     pub import: Import,
+    /// What tests set.
+    pub hooks: Hooks,
 }
 
 /// What becomes of the content that a directory had before its first mount.
@@ -86,6 +90,7 @@ impl Default for Options {
             min_free: None,
             off: false,
             import: Import::All,
+            hooks: Hooks::default(),
         }
     }
 }
@@ -104,6 +109,8 @@ pub enum CaptureError {
     Held(String),
     #[error("it was not finished within the time that was given")]
     TimedOut,
+    #[error("whoever asked for it has gone")]
+    Cancelled,
     #[error("nothing is being recorded: {0}")]
     Stopped(String),
     #[error(transparent)]
@@ -258,7 +265,7 @@ impl Recorder {
                 if std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| work(&recorder)))
                     .is_err()
                 {
-                    recorder.stop_recording("an internal error; see the log");
+                    recorder.internal_error();
                 }
             };
             threads.push(
@@ -282,6 +289,11 @@ impl Recorder {
     /// The table of files that it shares with the live tree.
     pub fn inodes(&self) -> &Arc<Inodes> {
         &self.inodes
+    }
+
+    /// What tests have set.
+    pub fn hooks(&self) -> &Hooks {
+        &self.options.hooks
     }
 
     /// Where history is kept.
@@ -312,6 +324,7 @@ impl Recorder {
         unseen: bool,
         new: Vec<NewSnapshot>,
     ) -> Option<Arc<Pending>> {
+        let touched = epoch::entries_touched();
         let mut cutter = self.cutter.lock();
         if !always && self.open.load().body.noted.load(Ordering::Acquire) == 0 {
             return None;
@@ -341,7 +354,14 @@ impl Recorder {
         drop(cutter);
         drop(old);
         self.signal.raise();
+        self.counters
+            .cut(epoch::entries_touched().wrapping_sub(touched));
         Some(pending)
+    }
+
+    /// How many cuts were made, and how many notes they touched, all together.
+    pub fn cut_work(&self) -> (u64, u64) {
+        self.counters.cut_work()
     }
 
     fn since_last_note(&self) -> Duration {
@@ -378,7 +398,7 @@ impl Recorder {
             return Err(CaptureError::Stopped(self.trouble.reason()));
         }
         self.stop_scan();
-        let mut result = self.sync_with(None, progress);
+        let mut result = self.sync_with(Patience::ENDLESS, progress);
         let clean = result.is_ok() && self.trouble.is_recording() && self.scan.is_whole();
         self.ending.store(true, Ordering::Release);
         self.signal.raise();

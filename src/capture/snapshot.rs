@@ -4,6 +4,7 @@
 use super::{CaptureError, Outcome, Pending, Recorder};
 use crate::format::record::{EpochKind, Snapshot, SnapshotMode};
 use crate::id::Epoch;
+use crate::limits;
 use crate::store::{Store, StoreError};
 use crate::time::Timestamp;
 use std::sync::Arc;
@@ -13,6 +14,40 @@ use std::time::{Duration, Instant};
 const FLUSH: Duration = Duration::from_secs(5);
 /// Between two looks at whether what is waited for has come.
 const POLL: Duration = Duration::from_millis(100);
+
+/// How long somebody waits.
+#[derive(Clone, Copy)]
+pub struct Patience<'a> {
+    /// `None`: as long as it takes.
+    pub until: Option<Instant>,
+    /// Whether he has gone. Asked about ten times a second.
+    pub cancelled: &'a (dyn Fn() -> bool + Sync),
+}
+
+impl Patience<'_> {
+    /// As long as it takes.
+    pub const ENDLESS: Patience<'static> = Patience {
+        until: None,
+        cancelled: &|| false,
+    };
+
+    /// Until then, whatever happens.
+    pub fn until(deadline: Instant) -> Patience<'static> {
+        Patience {
+            until: Some(deadline),
+            ..Patience::ENDLESS
+        }
+    }
+
+    /// Why it is over, if it is.
+    fn end(&self) -> Option<CaptureError> {
+        if (self.cancelled)() {
+            return Some(CaptureError::Cancelled);
+        }
+        let late = self.until.is_some_and(|until| Instant::now() >= until);
+        late.then_some(CaptureError::TimedOut)
+    }
+}
 
 /// What is asked for.
 #[derive(Clone, Debug)]
@@ -48,31 +83,42 @@ impl Recorder {
     /// Makes a snapshot of this instant; it is durable when this returns.
     ///
     /// # Errors
-    /// `TimedOut` after `deadline`: nothing was made.
+    /// `TimedOut`, `Cancelled` when the patience has come to its end: nothing was made.
     pub fn snapshot(
         &self,
         new: NewSnapshot,
-        deadline: Option<Instant>,
+        patience: Patience<'_>,
     ) -> Result<Snapshot, CaptureError> {
         if self.store.view().snapshot(&new.name)?.is_some()
             || !self.counters.reserve_name(&new.name)
         {
             return Err(CaptureError::Exists(new.name));
         }
-        let result = self.snapshot_reserved(&new, deadline);
+        let asked = Instant::now();
+        let result = self.snapshot_reserved(&new, patience);
         self.counters.release_name(&new.name);
+        if let Err(CaptureError::TimedOut) = result {
+            let seconds = asked.elapsed().as_secs_f64();
+            let (name, left) = (&new.name, self.what_is_left());
+            log::warn!("the snapshot {name} was given up after {seconds:.1} s: {left}");
+        }
         result
     }
 
     fn snapshot_reserved(
         &self,
         new: &NewSnapshot,
-        deadline: Option<Instant>,
+        patience: Patience<'_>,
     ) -> Result<Snapshot, CaptureError> {
         if !self.trouble.is_recording() {
             return Err(CaptureError::Stopped(self.trouble.reason()));
         }
+        let room = || (self.pending_epochs() < limits::PENDING_MAX).then_some(());
+        self.wait_until(patience, room)?;
         let unseen = !self.flush_mappings();
+        if let Some(end) = patience.end() {
+            return Err(end);
+        }
         let pending = self
             .cut(EpochKind::Snapshot, true, unseen, vec![new.clone()])
             .ok_or(CaptureError::TimedOut)?;
@@ -81,17 +127,17 @@ impl Recorder {
             .cut
             .lock()
             .map_or_else(Timestamp::now, |cut| cut.time);
-        match self.outcome(&pending, deadline) {
-            Some(Outcome::Failed(reason)) => return Err(CaptureError::Stopped(reason)),
-            Some(Outcome::Committed | Outcome::Nothing) => {}
-            None => {
+        match self.outcome(&pending, patience) {
+            Ok(Outcome::Failed(reason)) => return Err(CaptureError::Stopped(reason)),
+            Ok(Outcome::Committed | Outcome::Nothing) => {}
+            Err(end) => {
                 pending
                     .snapshots
                     .lock()
                     .retain(|waiting| waiting.name != new.name);
                 // It may have been committed in this very moment: then it counts.
                 if self.store.view().snapshot(&new.name)?.is_none() {
-                    return Err(CaptureError::TimedOut);
+                    return Err(end);
                 }
             }
         }
@@ -99,9 +145,7 @@ impl Recorder {
             return Ok(snapshot);
         }
         // Nothing had changed, or the epoch waits for the scan: the name is given afterwards.
-        if !self.await_scan(deadline) {
-            return Err(CaptureError::TimedOut);
-        }
+        self.await_scan(patience)?;
         // A scan that was cut off by a stop has not seen what the name is to stand for.
         if !self.trouble.is_recording() {
             return Err(CaptureError::Stopped(self.trouble.reason()));
@@ -122,24 +166,55 @@ impl Recorder {
         flusher.is_none_or(|flusher| flusher.flush(FLUSH))
     }
 
-    fn outcome(&self, pending: &Arc<Pending>, deadline: Option<Instant>) -> Option<Outcome> {
-        self.wait_until(deadline, || pending.outcome.lock().clone())
+    /// Why a snapshot could not be made in time.
+    fn what_is_left(&self) -> String {
+        let status = self.status();
+        match status.scan {
+            Some(scan) => {
+                let what = if scan.first {
+                    "the first import"
+                } else {
+                    "the search for changes"
+                };
+                let (files, bytes) = (scan.files, scan.bytes);
+                format!("{what} is still under way, {files} files and {bytes} bytes so far")
+            }
+            None => {
+                let files = status.pending_files;
+                format!("{files} changed files and names are still to be recorded")
+            }
+        }
     }
 
-    /// Waits until the scan that is under way has ended; false after the deadline.
-    fn await_scan(&self, deadline: Option<Instant>) -> bool {
-        self.wait_until(deadline, || self.scan.unfinished().is_none().then_some(()))
-            .is_some()
+    fn outcome(
+        &self,
+        pending: &Arc<Pending>,
+        patience: Patience<'_>,
+    ) -> Result<Outcome, CaptureError> {
+        self.wait_until(patience, || pending.outcome.lock().clone())
     }
 
-    fn wait_until<T>(&self, deadline: Option<Instant>, ready: impl Fn() -> Option<T>) -> Option<T> {
+    /// Waits until the scan that is under way has ended.
+    fn await_scan(&self, patience: Patience<'_>) -> Result<(), CaptureError> {
+        let ended = || self.scan.unfinished().is_none().then_some(());
+        self.wait_until(patience, ended)
+    }
+
+    fn wait_until<T>(
+        &self,
+        patience: Patience<'_>,
+        ready: impl Fn() -> Option<T>,
+    ) -> Result<T, CaptureError> {
         loop {
             let seen = self.signal.count();
             if let Some(value) = ready() {
-                return Some(value);
+                return Ok(value);
             }
-            if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
-                return None;
+            if let Some(end) = patience.end() {
+                return Err(end);
+            }
+            if self.trouble.is_broken() {
+                return Err(CaptureError::Stopped(self.trouble.reason()));
             }
             self.signal.wait(seen, POLL);
         }
@@ -165,30 +240,28 @@ impl Recorder {
     /// ended).
     ///
     /// # Errors
-    /// `TimedOut`, `Stopped`.
-    pub fn sync(&self, deadline: Option<Instant>) -> Result<(), CaptureError> {
+    /// `TimedOut`, `Cancelled`, `Stopped`.
+    pub fn sync(&self, patience: Patience<'_>) -> Result<(), CaptureError> {
         self.flush_mappings();
-        if !self.await_scan(deadline) {
-            return Err(CaptureError::TimedOut);
-        }
-        self.sync_cut(deadline)
+        self.await_scan(patience)?;
+        self.sync_cut(patience)
     }
 
     /// The same without waiting for the scan; `progress` is told meanwhile.
     ///
     /// # Errors
-    /// `TimedOut`, `Stopped`.
+    /// `TimedOut`, `Cancelled`, `Stopped`.
     pub fn sync_with(
         &self,
-        deadline: Option<Instant>,
+        patience: Patience<'_>,
         progress: &dyn Fn(&super::Status),
     ) -> Result<(), CaptureError> {
         self.flush_mappings();
         progress(&self.status());
-        self.sync_cut(deadline)
+        self.sync_cut(patience)
     }
 
-    fn sync_cut(&self, deadline: Option<Instant>) -> Result<(), CaptureError> {
+    fn sync_cut(&self, patience: Patience<'_>) -> Result<(), CaptureError> {
         if !self.trouble.is_recording() {
             return Err(CaptureError::Stopped(self.trouble.reason()));
         }
@@ -199,10 +272,9 @@ impl Recorder {
         let Some(pending) = pending else {
             return Ok(());
         };
-        match self.outcome(&pending, deadline) {
-            Some(Outcome::Failed(reason)) => Err(CaptureError::Stopped(reason)),
-            Some(_) => Ok(()),
-            None => Err(CaptureError::TimedOut),
+        match self.outcome(&pending, patience)? {
+            Outcome::Failed(reason) => Err(CaptureError::Stopped(reason)),
+            Outcome::Committed | Outcome::Nothing => Ok(()),
         }
     }
 }

@@ -33,6 +33,8 @@ pub struct Status {
     pub last_recorded: Option<Timestamp>,
     /// Files and names that changed and are not recorded yet.
     pub pending_files: u64,
+    /// Epochs that are cut and not committed.
+    pub pending_states: u64,
     /// Bytes of memory that hold what was preserved for them.
     pub pending_bytes: u64,
     /// A scan that is under way.
@@ -56,9 +58,22 @@ pub(super) struct Counters {
     shadowed: Mutex<BTreeSet<String>>,
     reserved: Mutex<BTreeSet<String>>,
     actors: Mutex<HashMap<Arc<Actor>, ActorId>>,
+    cuts: AtomicU64,
+    cut_entries: AtomicU64,
 }
 
 impl Counters {
+    /// A cut was made, and touched so many notes.
+    pub(super) fn cut(&self, entries: u64) {
+        self.cuts.fetch_add(1, Ordering::Relaxed);
+        self.cut_entries.fetch_add(entries, Ordering::Relaxed);
+    }
+
+    pub(super) fn cut_work(&self) -> (u64, u64) {
+        let entries = self.cut_entries.load(Ordering::Relaxed);
+        (self.cuts.load(Ordering::Relaxed), entries)
+    }
+
     pub(super) fn last_committed(&self) -> Option<Timestamp> {
         *self.last.lock()
     }
@@ -103,8 +118,10 @@ impl Recorder {
             .iter()
             .map(|p| p.body.noted.load(Ordering::Relaxed))
             .sum();
+        let pending_states = cutter.pending.len() as u64;
         drop(cutter);
         Status {
+            pending_states,
             last_recorded: *self.counters.last.lock(),
             pending_files: waiting + self.open.load().body.noted.load(Ordering::Relaxed),
             pending_bytes: self.stash_bytes.load(Ordering::Relaxed),

@@ -22,6 +22,8 @@ const ALMOST_FULL: &str = "the disk is almost full";
 pub(super) struct Trouble {
     recording: AtomicBool,
     stopped: Mutex<Option<Stop>>,
+    /// We have made a mistake: nothing is recorded again by this process.
+    broken: AtomicBool,
     retry: Mutex<Retry>,
 }
 
@@ -43,6 +45,9 @@ struct Retry {
     said: String,
 }
 
+/// What is said of a mistake of ours.
+const INTERNAL_ERROR: &str = "an internal error; see the log";
+
 impl Trouble {
     pub(super) fn new(recording: bool) -> Trouble {
         Trouble {
@@ -54,11 +59,17 @@ impl Trouble {
                 resumed: None,
                 said: String::new(),
             }),
+            broken: AtomicBool::new(false),
         }
     }
 
     pub(super) fn is_recording(&self) -> bool {
         self.recording.load(Ordering::Acquire)
+    }
+
+    /// Nothing will be recorded any more: who waits for that waits in vain.
+    pub(super) fn is_broken(&self) -> bool {
+        self.broken.load(Ordering::Acquire)
     }
 
     pub(super) fn reason(&self) -> String {
@@ -98,6 +109,16 @@ impl Recorder {
         self.store.distrust();
         log::debug!("the store failed: {error:?}");
         self.stop_recording(&error.in_words());
+    }
+
+    /// Something of ours has panicked: what it was about to note is not noted, and what it left
+    /// behind is not to be trusted. The next mount finds what was changed.
+    pub fn internal_error(&self) {
+        if self.options.off {
+            return;
+        }
+        self.trouble.broken.store(true, Ordering::Release);
+        self.stop_recording(INTERNAL_ERROR);
     }
 
     /// Stops history. What is noted is given up, what is preserved is released, and everybody
@@ -228,6 +249,9 @@ impl Recorder {
         let Some(stop) = self.trouble.stopped.lock().clone() else {
             return;
         };
+        if self.trouble.is_broken() {
+            return;
+        }
         if self.is_ending() || self.pending_epochs() > 0 || self.scan.is_running() {
             return;
         }

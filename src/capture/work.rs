@@ -169,6 +169,7 @@ impl Recorder {
 
     /// Captures the versions of a file up to `epoch`, oldest first.
     pub(super) fn capture_up_to(&self, inode: &Arc<Inode>, epoch: Epoch) {
+        self.options.hooks.hold();
         // Two threads at one file would both find the same version.
         let _alone = inode.capturing.lock();
         loop {
@@ -445,6 +446,7 @@ impl Recorder {
         }
         let oldest = track.oldest_pending();
         let freed = track.stash.drop_before(oldest);
+        self.inodes.release_bytes(&mut track);
         drop(track);
         self.stash_bytes.fetch_sub(freed, Ordering::Relaxed);
     }

@@ -11,7 +11,6 @@ use crate::control::locate::Place;
 use crate::control::open::{self, OpenError};
 use crate::control::request::{Answer, Progress, Request};
 use crate::control::service::{Service, Watch};
-use crate::limits;
 use crate::store::StoreOptions;
 use parking_lot::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -90,14 +89,7 @@ fn open_here(place: &Place, folder: &Folder, request: &Request) -> Result<Servic
     let recorder = if request.records() {
         let backing = open::directory(&place.dir)?;
         open::check_directory(&store, &place.store, &backing, &place.dir, false)?;
-        let options = Options {
-            settle: limits::SETTLE,
-            interval: limits::INTERVAL,
-            min_free: None,
-            off: false,
-            import: crate::capture::Import::All,
-        };
-        let started = Recorder::start(Arc::new(backing), Arc::clone(&store), options);
+        let started = Recorder::start(Arc::new(backing), Arc::clone(&store), Options::default());
         Some(started.map_err(|error| Error::Refused {
             refusal: error.into(),
             dir: place.dir.clone(),

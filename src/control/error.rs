@@ -131,6 +131,7 @@ impl From<CaptureError> for Error {
             CaptureError::NoSnapshot(name) => Error::NoSnapshot { name },
             CaptureError::Held(name) => Error::Held { name },
             CaptureError::Stopped(reason) => Error::Stopped { reason },
+            CaptureError::Cancelled => Error::Interrupted,
             CaptureError::TimedOut => Error::TimedOut {
                 what: "the request".to_owned(),
             },

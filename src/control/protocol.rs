@@ -54,7 +54,7 @@ mod tests {
     };
     use crate::control::report::{
         History, LeftOut, Line, LineKind, Mode, Mounted, Named, NotRecorded, Scan, Status, Store,
-        Unreadable, Unrecorded,
+        Unreadable, Unrecorded, Waits,
     };
     use crate::control::request::{
         Answer, DiffLine, Made, Position, Progress, RawPath, Reply, Request, StateFound, Steps,
@@ -138,12 +138,19 @@ mod tests {
                 read_only: false,
                 writeback: true,
                 recording: true,
+                waiting: 1,
+                slow_operations: 2,
+                waits: Waits {
+                    file: vec![0, 3],
+                    ..Waits::default()
+                },
             }),
             dead: false,
             last_recorded: Some(NOON),
             not_recorded: Some(NotRecorded {
                 files: 3,
                 bytes: 4096,
+                states: 1,
                 scan,
             }),
             left_out: LeftOut {

@@ -99,6 +99,25 @@ pub struct Mounted {
     pub writeback: bool,
     /// False with `-o nohistory`.
     pub recording: bool,
+    /// Operations that wait now.
+    pub waiting: u64,
+    /// Operations that were not answered within 10 s.
+    pub slow_operations: u64,
+    pub waits: Waits,
+}
+
+/// How often operations on the live files had to wait, by what they waited for: the number at
+/// place n is that of waits of less than 2^n ms, the last one that of all longer ones.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Waits {
+    /// For another operation on the same file.
+    pub file: Vec<u64>,
+    /// Until what they destroy was recorded: more old bytes than are kept in memory.
+    pub bytes: Vec<u64>,
+    /// Because too many states were waiting to be recorded.
+    pub states: Vec<u64>,
+    /// Because removed files were not recorded yet, and took too much.
+    pub removed: Vec<u64>,
 }
 
 /// What has changed and is not in the store yet.
@@ -106,6 +125,8 @@ pub struct Mounted {
 pub struct NotRecorded {
     pub files: u64,
     pub bytes: u64,
+    /// States that are being recorded, or wait for that.
+    pub states: u64,
     /// `None`: no scan is under way.
     pub scan: Option<Scan>,
 }

@@ -11,7 +11,7 @@ use super::report;
 use super::request::{Answer, Made, Progress, Request, StateFound, User};
 use super::status;
 use super::when::When;
-use crate::capture::{self, NewSnapshot, Recorder};
+use crate::capture::{self, NewSnapshot, Patience, Recorder};
 use crate::format::record::{EpochState, SnapshotMode};
 use crate::history::StateName;
 use crate::limits;
@@ -61,6 +61,14 @@ impl Watch<'_> {
         progress: &|_| (),
         cancelled: &|| false,
     };
+
+    /// As long as he is there.
+    fn patience(&self) -> Patience<'_> {
+        Patience {
+            until: None,
+            cancelled: self.cancelled,
+        }
+    }
 }
 
 /// A history that is open, with or without a mount.
@@ -136,7 +144,7 @@ impl Service {
                 mode: SnapshotMode::Incremental,
                 by_uid: uid,
             };
-            recorder.snapshot(new, None)
+            recorder.snapshot(new, watch.patience())
         })?;
         if (watch.cancelled)() {
             recorder.delete_snapshot(&name, uid)?;
@@ -180,7 +188,7 @@ impl Service {
 
     fn sync(&self, watch: &Watch<'_>) -> Result<Answer, Error> {
         let recorder = self.recorder()?;
-        watched(recorder, watch, || recorder.sync(None))?;
+        watched(recorder, watch, || recorder.sync(watch.patience()))?;
         Ok(Answer::Done)
     }
 
@@ -204,7 +212,9 @@ impl Service {
             }
         }
         if let Some(recorder) = &self.recorder {
-            let synced = watched(recorder, watch, || recorder.sync_with(None, &|_| ()));
+            let synced = watched(recorder, watch, || {
+                recorder.sync_with(Patience::ENDLESS, &|_| ())
+            });
             if let Err(error) = synced {
                 // The next mount finds what is missing: no reason to stay mounted.
                 log::warn!("not everything could be recorded: {error}");

@@ -244,6 +244,9 @@ mod tests {
                 read_only: false,
                 writeback: false,
                 recording: true,
+                waiting: 0,
+                slow_operations: 0,
+                waits: report::Waits::default(),
             }
         }
         fn snapdir(&self) -> Option<String> {

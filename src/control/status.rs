@@ -81,6 +81,7 @@ pub fn report(service: &Service) -> Result<Status, Error> {
         not_recorded: recorder.as_ref().map(|status| NotRecorded {
             files: status.pending_files,
             bytes: status.pending_bytes,
+            states: status.pending_states,
             scan: status.scan.map(Into::into),
         }),
         left_out,

@@ -6,6 +6,9 @@
 
 pub mod live;
 pub mod snapdir;
+mod waits;
+
+pub use waits::WaitsFor;
 
 use crate::backing::{self, Space};
 use crate::format::record::{FileTime, Kind};
@@ -30,9 +33,8 @@ pub enum Stop {
     /// Raw errno for the caller.
     Errno(i32),
     /// Run the operation again from the start where it may wait. One that answers this there too
-    /// waits for a capture or a commit: it is run again when `Fs::wakeups` changes, or after
-    /// 100 ms.
-    Park,
+    /// is run again when `Fs::wakeups` changes, or after 100 ms.
+    Park(WaitsFor),
 }
 pub type Answer<T> = Result<T, Stop>;
 
@@ -121,6 +123,19 @@ impl Fs {
     /// `snapdir` is absent with `-o snapdir=disabled`.
     pub fn new(live: Arc<live::Live>, snapdir: Option<Arc<snapdir::SnapDir>>) -> Arc<Fs> {
         Arc::new(Fs { live, snapdir })
+    }
+
+    /// Where a live file stands, for the log.
+    pub fn path_of(&self, ino: u64) -> Option<String> {
+        if is_virtual(ino) {
+            return None;
+        }
+        self.live.path_of(ino)
+    }
+
+    /// An operation has panicked: history may have missed something, and stops.
+    pub fn panicked(&self) {
+        self.live.recorder().internal_error();
     }
 
     /// The live half.

@@ -86,7 +86,7 @@ impl Adapter {
                 backing::prepare_thread();
                 self.engine.traffic().slot()
             });
-            slot.begin(call);
+            slot.begin(call, false);
             let result = run();
             slot.end();
             result
@@ -174,8 +174,9 @@ impl fuser::Filesystem for Adapter {
 
     fn forget(&self, _req: &Request, ino: INodeNo, nlookup: u64) {
         self.here(Call::new("forget", ino.0), || {
-            guarded(Call::new("forget", ino.0), || {
-                self.engine.fs().forget(ino.0, nlookup);
+            let fs = self.engine.fs();
+            guarded(fs, Call::new("forget", ino.0), || {
+                fs.forget(ino.0, nlookup);
                 Ok(())
             })
         })
@@ -439,10 +440,9 @@ impl fuser::Filesystem for Adapter {
         let cached = write_flags.contains(WriteFlags::FUSE_WRITE_CACHE);
         let kill = write_flags.contains(WriteFlags::FUSE_WRITE_KILL_SUIDGID);
         let answer = self.here(call, || {
-            guarded(call, || {
-                let fs = self.engine.fs();
-                fs.write(&cx, ino.0, offset, data, cached, kill)
-            })
+            let fs = self.engine.fs();
+            let write = || fs.write(&cx, ino.0, offset, data, cached, kill);
+            guarded(fs, call, write)
         });
         match answer {
             Ok(written) => reply.written(written),
@@ -452,9 +452,9 @@ impl fuser::Filesystem for Adapter {
                     self.refused.tell(ino.0);
                 }
             }
-            Err(Stop::Park) => {
+            Err(Stop::Park(what)) => {
                 let data = data.to_vec();
-                self.engine.hand_over(Box::new(Job::new(
+                let job = Job::new(
                     call,
                     lane(Lane::Slow, &[ino]),
                     cx,
@@ -463,7 +463,8 @@ impl fuser::Filesystem for Adapter {
                         fs.write(cx, ino.0, offset, &data, cached, kill)
                     },
                     |written, reply: ReplyWrite| reply.written(written),
-                )));
+                );
+                self.engine.hand_over(Box::new(job.after(what)));
             }
         }
     }

@@ -7,6 +7,7 @@
 //!     answers `Stop::Park` and lies on the list, without a thread, until something changes.
 //!  3. The number of threads is fixed. The queues hold at most what the kernel lets be in flight.
 
+use crate::fs::WaitsFor;
 use crate::fuse::job::{Lane, Step, Work};
 use crate::fuse::traffic::{Slot, Traffic};
 use crossbeam_channel::{Receiver, Sender};
@@ -26,21 +27,33 @@ const PACE: Duration = Duration::from_millis(1);
 /// How often late requests are looked for.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// What a parked request waits for.
-pub(super) trait Wakeups: Send + Sync + 'static {
+/// What is served, as far as this layer asks it without a request.
+pub(super) trait Served: Send + Sync + 'static {
     /// Counts what could let a parked request go on.
     fn wakeups(&self) -> u64;
     /// Waits until the count differs from `seen`, or the time is over.
     fn wait_wakeup(&self, seen: u64, at_most: Duration) -> u64;
+    /// Where a file stands, for the log.
+    fn path_of(&self, ino: u64) -> Option<String>;
+    /// An operation has panicked: what it was about to note is not noted.
+    fn panicked(&self);
 }
 
-impl Wakeups for crate::fs::Fs {
+impl Served for crate::fs::Fs {
     fn wakeups(&self) -> u64 {
         crate::fs::Fs::wakeups(self)
     }
 
     fn wait_wakeup(&self, seen: u64, at_most: Duration) -> u64 {
         crate::fs::Fs::wait_wakeup(self, seen, at_most)
+    }
+
+    fn path_of(&self, ino: u64) -> Option<String> {
+        crate::fs::Fs::path_of(self, ino)
+    }
+
+    fn panicked(&self) {
+        crate::fs::Fs::panicked(self);
     }
 }
 
@@ -53,7 +66,6 @@ struct Parked<S> {
     work: Box<dyn Work<S>>,
     /// The count of wakeups before it was run last.
     seen: u64,
-    told: bool,
 }
 
 struct List<S> {
@@ -74,7 +86,7 @@ pub(super) struct Engine<S> {
     refusing: AtomicBool,
 }
 
-impl<S: Wakeups> Engine<S> {
+impl<S: Served> Engine<S> {
     /// Starts the threads.
     ///
     /// # Errors
@@ -188,35 +200,34 @@ impl<S: Wakeups> Engine<S> {
     fn run(&self, mut work: Box<dyn Work<S>>, slot: &Slot) {
         // Read before the attempt: a change during it must not be missed.
         let seen = self.fs.wakeups();
-        slot.begin(work.call());
+        slot.begin(work.call(), *work.told());
         let step = if self.is_refusing() {
             work.give_up(libc::ENOTCONN);
             Step::Answered
         } else {
             work.attempt(&self.fs, true)
         };
-        slot.end();
+        *work.told() |= slot.end();
         match step {
             Step::Answered => {
                 self.traffic.handed_over.fetch_sub(1, Ordering::Relaxed);
-                if let Some(since) = work.was_parked() {
-                    self.traffic.waited(since.elapsed());
+                for (what, time) in work.waits() {
+                    self.traffic.waited(what, time);
                 }
             }
             Step::Parked => self.park(work, seen),
         }
     }
 
-    fn park(&self, mut work: Box<dyn Work<S>>, seen: u64) {
-        work.parked_since();
+    fn park(&self, work: Box<dyn Work<S>>, seen: u64) {
         let mut list = self.list.lock();
         if list.stopping {
             drop(list);
+            let mut work = work;
             work.give_up(libc::EIO);
             return;
         }
-        let told = work.call().since.elapsed() > crate::limits::SLOW_OPERATION;
-        list.parked.push(Parked { work, seen, told });
+        list.parked.push(Parked { work, seen });
         self.changed.notify_all();
     }
 
@@ -246,9 +257,18 @@ impl<S: Wakeups> Engine<S> {
     }
 
     fn look(&self) {
-        self.traffic.look();
+        let mut late = self.traffic.look();
         for parked in &mut self.list.lock().parked {
-            parked.told = parked.told || self.traffic.look_at(parked.work.call());
+            let call = parked.work.call();
+            if !*parked.work.told() && Traffic::is_late(call) {
+                *parked.work.told() = true;
+                let waits_for = parked.work.waits_for().map(WaitsFor::words);
+                late.push((call, waits_for.unwrap_or("a thread")));
+            }
+        }
+        for (call, waits_for) in late {
+            self.traffic
+                .tell(call, self.fs.path_of(call.ino), waits_for);
         }
     }
 }
@@ -256,6 +276,7 @@ impl<S: Wakeups> Engine<S> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fuse::job::Waits;
     use crate::fuse::traffic::Call;
     use std::sync::atomic::{AtomicU64, AtomicUsize};
 
@@ -263,7 +284,7 @@ mod tests {
     #[derive(Default)]
     struct Bell(AtomicU64);
 
-    impl Wakeups for Bell {
+    impl Served for Bell {
         fn wakeups(&self) -> u64 {
             self.0.load(Ordering::SeqCst)
         }
@@ -275,22 +296,31 @@ mod tests {
             }
             self.wakeups()
         }
+
+        fn path_of(&self, _: u64) -> Option<String> {
+            None
+        }
+
+        fn panicked(&self) {}
     }
 
     /// Has to wait until the bell has rung `needs` times.
-    struct Waits {
+    struct Sleeper {
         needs: u64,
         lane: Lane,
-        parked: Option<Instant>,
+        waits: Waits,
+        since: Instant,
+        told: bool,
         answers: Arc<Mutex<Vec<Result<u64, i32>>>>,
         attempts: Arc<AtomicUsize>,
     }
 
-    impl Work<Bell> for Waits {
+    impl Work<Bell> for Sleeper {
         fn attempt(&mut self, bell: &Bell, may_wait: bool) -> Step {
             assert!(may_wait);
             self.attempts.fetch_add(1, Ordering::SeqCst);
             if bell.wakeups() < self.needs {
+                self.waits.begin(WaitsFor::Bytes);
                 return Step::Parked;
             }
             self.answers.lock().push(Ok(self.needs));
@@ -302,19 +332,26 @@ mod tests {
         }
 
         fn call(&self) -> Call {
-            Call::new("test", 1)
+            Call {
+                since: self.since,
+                ..Call::new("test", 1)
+            }
         }
 
         fn lane(&self) -> Lane {
             self.lane
         }
 
-        fn parked_since(&mut self) -> Instant {
-            *self.parked.get_or_insert_with(Instant::now)
+        fn told(&mut self) -> &mut bool {
+            &mut self.told
         }
 
-        fn was_parked(&self) -> Option<Instant> {
-            self.parked
+        fn waits_for(&self) -> Option<WaitsFor> {
+            self.waits.waits_for()
+        }
+
+        fn waits(&mut self) -> Vec<(WaitsFor, Duration)> {
+            self.waits.over()
         }
     }
 
@@ -340,10 +377,12 @@ mod tests {
             } else {
                 Lane::View
             };
-            engine.hand_over(Box::new(Waits {
+            engine.hand_over(Box::new(Sleeper {
                 needs: 1 + number % 3,
                 lane,
-                parked: None,
+                waits: Waits::default(),
+                since: Instant::now(),
+                told: false,
                 answers: answers.clone(),
                 attempts: attempts.clone(),
             }));
@@ -356,8 +395,36 @@ mod tests {
             until(|| answers.lock().len() as u64 == [0, 34, 67, 100][rung as usize]);
         }
         until(|| traffic.handed_over.load(Ordering::SeqCst) == 0);
-        assert_eq!(traffic.waits().iter().sum::<u64>(), 100);
+        let waits = traffic.waits(WaitsFor::Bytes).expect("they are counted");
+        assert_eq!(waits.iter().sum::<u64>(), 100);
         assert_eq!(engine.parked(), 0);
+        engine.stop();
+    }
+
+    #[test]
+    fn who_waits_too_long_is_told_once_however_often_he_is_run_again() {
+        let bell = Arc::new(Bell::default());
+        let traffic = Arc::new(Traffic::default());
+        let engine = Engine::start(bell, traffic.clone()).expect("threads");
+        let answers = Arc::new(Mutex::new(Vec::new()));
+        let attempts = Arc::new(AtomicUsize::new(0));
+        let late = crate::limits::SLOW_OPERATION + Duration::from_secs(1);
+        let since = Instant::now().checked_sub(late);
+        engine.hand_over(Box::new(Sleeper {
+            needs: u64::MAX,
+            lane: Lane::Slow,
+            waits: Waits::default(),
+            since: since.expect("the machine has been up for longer than that"),
+            told: false,
+            answers,
+            attempts: attempts.clone(),
+        }));
+        until(|| traffic.slow() == 1);
+        // Long enough for two more looks.
+        let told_at = Instant::now();
+        let tried = attempts.load(Ordering::SeqCst);
+        until(|| told_at.elapsed() > 2 * LOOK && attempts.load(Ordering::SeqCst) > tried);
+        assert_eq!(traffic.slow(), 1);
         engine.stop();
     }
 
@@ -368,10 +435,12 @@ mod tests {
         let answers = Arc::new(Mutex::new(Vec::new()));
         let attempts = Arc::new(AtomicUsize::new(0));
         for _ in 0..20 {
-            engine.hand_over(Box::new(Waits {
+            engine.hand_over(Box::new(Sleeper {
                 needs: u64::MAX,
                 lane: Lane::Slow,
-                parked: None,
+                waits: Waits::default(),
+                since: Instant::now(),
+                told: false,
                 answers: answers.clone(),
                 attempts: attempts.clone(),
             }));

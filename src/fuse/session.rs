@@ -1,6 +1,6 @@
 //! One mount being served: from the first request to the last thread's end.
 
-use crate::fs::Fs;
+use crate::fs::{Fs, WaitsFor};
 use crate::fuse::adapter::Adapter;
 use crate::fuse::engine::Engine;
 use crate::fuse::error::FuseError;
@@ -200,9 +200,10 @@ impl Session {
         self.engine.parked()
     }
 
-    /// How long operations were parked: class n counts those below 2^n ms.
-    pub fn waits(&self) -> [u64; WAIT_CLASSES] {
-        self.engine.traffic().waits()
+    /// How long operations on the live tree waited for this: class n counts those below 2^n ms.
+    /// `None`: that is not counted.
+    pub fn waits(&self, what: WaitsFor) -> Option<[u64; WAIT_CLASSES]> {
+        self.engine.traffic().waits(what)
     }
 
     /// Operations that took longer than `limits::SLOW_OPERATION`, since the mount.

@@ -73,11 +73,12 @@ fn settle(answer: Answer<()>, any: bool) -> Answer<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fs::Stop;
+    use crate::fs::{Stop, WaitsFor};
 
     #[test]
     fn an_error_after_entries_is_left_for_the_next_request() {
         assert_eq!(settle(Err(Stop::Errno(libc::EIO)), true), Ok(()));
-        assert_eq!(settle(Err(Stop::Park), false), Err(Stop::Park));
+        let parked = Err(Stop::Park(WaitsFor::File));
+        assert_eq!(settle(parked, false), parked);
     }
 }

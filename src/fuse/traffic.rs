@@ -3,6 +3,7 @@
 //! Invariant: nothing here makes a request wait, but for a lock that is held for the copy of a few
 //! words.
 
+use crate::fs::{VIRTUAL, WaitsFor};
 use crate::limits;
 use parking_lot::Mutex;
 use std::sync::Arc;
@@ -41,14 +42,15 @@ struct Running {
 }
 
 impl Slot {
-    /// This thread runs `call` from now on.
-    pub fn begin(&self, call: Call) {
-        *self.0.lock() = Some(Running { call, told: false });
+    /// This thread runs `call` from now on. `told`: that it is late was told before.
+    pub fn begin(&self, call: Call, told: bool) {
+        *self.0.lock() = Some(Running { call, told });
     }
 
-    /// It does not any more.
-    pub fn end(&self) {
-        *self.0.lock() = None;
+    /// It does not any more; whether it was told by now that it is late.
+    pub fn end(&self) -> bool {
+        let running = self.0.lock().take();
+        running.is_some_and(|running| running.told)
     }
 }
 
@@ -59,7 +61,19 @@ pub(super) struct Traffic {
     /// Handed over to a pool or parked, and not answered yet.
     pub handed_over: AtomicU64,
     slow: AtomicU64,
-    waits: [AtomicU64; WAIT_CLASSES],
+    waits: [[AtomicU64; WAIT_CLASSES]; 4],
+}
+
+/// What is counted by classes of time, in the order of `Traffic::waits`.
+fn counted(what: WaitsFor) -> Option<usize> {
+    match what {
+        WaitsFor::File => Some(0),
+        WaitsFor::Bytes => Some(1),
+        WaitsFor::States => Some(2),
+        WaitsFor::Removed => Some(3),
+        // That is how `.snapshots` works: no live operation does.
+        WaitsFor::Store => None,
+    }
 }
 
 impl Traffic {
@@ -82,52 +96,59 @@ impl Traffic {
         self.slow.load(Ordering::Relaxed)
     }
 
-    /// How long operations lay parked: class n counts those below 2^n ms.
-    pub fn waits(&self) -> [u64; WAIT_CLASSES] {
-        std::array::from_fn(|class| self.waits[class].load(Ordering::Relaxed))
+    /// How long operations waited for this: class n counts those below 2^n ms.
+    pub fn waits(&self, what: WaitsFor) -> Option<[u64; WAIT_CLASSES]> {
+        let classes = &self.waits[counted(what)?];
+        Some(std::array::from_fn(|class| {
+            classes[class].load(Ordering::Relaxed)
+        }))
     }
 
-    /// An operation was parked for so long.
-    pub fn waited(&self, time: Duration) {
-        self.waits[wait_class(time)].fetch_add(1, Ordering::Relaxed);
+    /// An operation waited so long for this.
+    pub fn waited(&self, what: WaitsFor, time: Duration) {
+        if let Some(kind) = counted(what) {
+            self.waits[kind][wait_class(time)].fetch_add(1, Ordering::Relaxed);
+        }
     }
 
-    /// Tells of what has been running for too long; to be called about once a second.
-    pub fn look(&self) {
+    /// What has been running for too long and was not told yet, with what it waits for; to be
+    /// called about once a second.
+    pub fn look(&self) -> Vec<(Call, &'static str)> {
+        let mut found = Vec::new();
         for slot in self.slots.lock().iter() {
             let mut running = slot.0.lock();
             let late = running
                 .as_mut()
-                .filter(|running| !running.told && running.call.since.elapsed() > limit());
+                .filter(|running| !running.told && Traffic::is_late(running.call));
             if let Some(running) = late {
                 running.told = true;
-                self.tell(running.call);
+                let waits_for = if running.call.ino & VIRTUAL != 0 {
+                    "the store"
+                } else {
+                    "the disk of the live files"
+                };
+                found.push((running.call, waits_for));
             }
         }
+        found
     }
 
-    /// Tells of one that is parked and too late; true if it is.
-    pub fn look_at(&self, call: Call) -> bool {
-        let late = call.since.elapsed() > limit();
-        if late {
-            self.tell(call);
-        }
-        late
+    /// Whether it should have been answered by now.
+    pub fn is_late(call: Call) -> bool {
+        call.since.elapsed() > limits::SLOW_OPERATION
     }
 
-    fn tell(&self, call: Call) {
+    /// Writes down one that is late, and counts it.
+    pub fn tell(&self, call: Call, path: Option<String>, waits_for: &str) {
         self.slow.fetch_add(1, Ordering::Relaxed);
         log::warn!(
-            "{} of inode {} has not been answered for {} s",
+            "{} of inode {}{} has not been answered for {} s: it waits for {waits_for}",
             call.name,
             call.ino,
+            path.map_or_else(String::new, |path| format!(" ({path})")),
             call.since.elapsed().as_secs()
         );
     }
-}
-
-fn limit() -> Duration {
-    limits::SLOW_OPERATION
 }
 
 fn wait_class(time: Duration) -> usize {
@@ -149,29 +170,38 @@ mod tests {
         );
         assert_eq!(wait_class(Duration::MAX), WAIT_CLASSES - 1);
         let traffic = Traffic::default();
-        traffic.waited(Duration::from_millis(5));
-        assert_eq!(traffic.waits()[3], 1);
-        assert_eq!(traffic.waits().iter().sum::<u64>(), 1);
+        traffic.waited(WaitsFor::Bytes, Duration::from_millis(5));
+        traffic.waited(WaitsFor::Store, Duration::from_millis(5));
+        for what in [WaitsFor::File, WaitsFor::States, WaitsFor::Removed] {
+            assert_eq!(traffic.waits(what), Some([0; WAIT_CLASSES]));
+        }
+        let waits = traffic.waits(WaitsFor::Bytes).expect("it is counted");
+        assert_eq!((waits[3], waits.iter().sum::<u64>()), (1, 1));
     }
 
     #[test]
     fn a_late_operation_is_told_and_counted_once() {
         let traffic = Traffic::default();
         let slot = traffic.slot();
-        let started = Instant::now().checked_sub(limit() + Duration::from_secs(1));
+        let late = limits::SLOW_OPERATION + Duration::from_secs(1);
+        let started = Instant::now().checked_sub(late);
         let call = Call {
             name: "read",
             ino: 5,
             since: started.expect("the machine has been up for longer than that"),
         };
-        slot.begin(Call::new("write", 4));
-        traffic.look();
+        slot.begin(Call::new("write", 4), false);
+        assert!(traffic.look().is_empty());
         assert_eq!((traffic.slow(), traffic.in_flight()), (0, 1));
-        slot.begin(call);
-        traffic.look();
-        traffic.look();
+        slot.begin(call, false);
+        for (call, waits_for) in [traffic.look(), traffic.look()].concat() {
+            assert_eq!((call.ino, waits_for), (5, "the disk of the live files"));
+            traffic.tell(call, None, waits_for);
+        }
         assert_eq!(traffic.slow(), 1);
-        slot.end();
+        assert!(slot.end());
         assert_eq!(traffic.in_flight(), 0);
+        slot.begin(call, true);
+        assert!(traffic.look().is_empty());
     }
 }

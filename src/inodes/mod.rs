@@ -38,6 +38,7 @@ pub struct Inodes {
     /// O_PATH descriptors held, and how many may be.
     paths: AtomicU64,
     paths_max: u64,
+    kept_bytes: AtomicU64,
     /// Data descriptors held, oldest first.
     open: Mutex<VecDeque<std::sync::Weak<Inode>>>,
     data_max: usize,
@@ -60,6 +61,7 @@ impl Inodes {
             root_device: stat.dev,
             paths: AtomicU64::new(1),
             paths_max: descriptors / 2,
+            kept_bytes: AtomicU64::new(0),
             open: Mutex::default(),
             data_max: usize::try_from(descriptors / 8)
                 .unwrap_or(4096)
@@ -259,6 +261,29 @@ impl Inodes {
         if inode.take_path().is_some() {
             self.paths.fetch_sub(1, Ordering::Relaxed);
         }
+    }
+
+    /// A file lost its last name: counts the bytes that it takes on the live disk until its content
+    /// is captured.
+    pub fn keep_bytes(&self, track: &mut track::Track, bytes: u64) {
+        if track.is_pending() && track.kept_bytes == 0 {
+            track.kept_bytes = bytes;
+            self.kept_bytes.fetch_add(bytes, Ordering::Relaxed);
+        }
+    }
+
+    /// Counts them out when nothing of it is to be captured any more.
+    pub fn release_bytes(&self, track: &mut track::Track) {
+        if track.kept_bytes > 0 && !track.is_pending() {
+            self.kept_bytes
+                .fetch_sub(track.kept_bytes, Ordering::Relaxed);
+            track.kept_bytes = 0;
+        }
+    }
+
+    /// Bytes on the live disk that are kept for files without names.
+    pub fn kept_bytes(&self) -> u64 {
+        self.kept_bytes.load(Ordering::Relaxed)
     }
 
     /// So many descriptors are held that no further one should be kept for history.

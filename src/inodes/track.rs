@@ -139,6 +139,8 @@ pub struct Track {
     pub recorded: Option<(Content, u64)>,
     /// It has no name any more: nothing of it is noted.
     pub nameless: bool,
+    /// Bytes of the live disk that it takes because it is not captured, though it has no name.
+    pub kept_bytes: u64,
     /// Of a directory that is not scanned: what the changed names were when the scan began.
     pub names: HashMap<Vec<u8>, Option<Arc<Inode>>>,
 }
@@ -155,6 +157,12 @@ impl Track {
     /// The version of exactly this epoch.
     pub fn version(&mut self, epoch: Epoch) -> Option<&mut Version> {
         self.versions.iter_mut().rev().find(|v| v.epoch == epoch)
+    }
+
+    /// Whether its content is still to be captured.
+    pub fn is_pending(&self) -> bool {
+        let needs = |v: &Version| !v.captured && !v.what.has(What::GONE);
+        self.versions.iter().any(needs)
     }
 
     /// The oldest epoch that still needs preserved bytes.

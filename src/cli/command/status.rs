@@ -306,7 +306,7 @@ fn ratio(plain: u64, stored: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::control::report::{History, Mounted, Scan, Store, Unreadable, Unrecorded};
+    use crate::control::report::{History, Mounted, Scan, Store, Unreadable, Unrecorded, Waits};
     use crate::time::Timestamp;
 
     const NOON: When = When(Timestamp(1_795_169_703_123_456_789));
@@ -322,12 +322,19 @@ mod tests {
                 read_only: false,
                 writeback: true,
                 recording: true,
+                waiting: 1,
+                slow_operations: 2,
+                waits: Waits {
+                    file: vec![0, 3],
+                    ..Waits::default()
+                },
             }),
             dead: false,
             last_recorded: Some(NOON),
             not_recorded: Some(NotRecorded {
                 files: 3,
                 bytes: 1 << 20,
+                states: 1,
                 scan: Some(Scan {
                     first: true,
                     files: 10,
@@ -405,9 +412,12 @@ mod tests {
             String::from_utf8(out).unwrap(),
             "{\"dir\":\"/p\",\"mounted\":{\"mountpoint\":\"/p\",\
              \"since\":\"2026-11-20T10:15:03.123456789Z\",\"pid\":7,\"version\":\"0.1.0\",\
-             \"read_only\":false,\"writeback\":true,\"recording\":true},\"dead\":false,\
+             \"read_only\":false,\"writeback\":true,\"recording\":true,\
+             \"waiting\":1,\"slow_operations\":2,\
+             \"waits\":{\"file\":[0,3],\"bytes\":[],\"states\":[],\"removed\":[]}},\
+             \"dead\":false,\
              \"last_recorded\":\"2026-11-20T10:15:03.123456789Z\",\
-             \"not_recorded\":{\"files\":3,\"bytes\":1048576,\
+             \"not_recorded\":{\"files\":3,\"bytes\":1048576,\"states\":1,\
              \"scan\":{\"first\":true,\"files\":10,\"bytes\":2048}},\
              \"left_out\":{\"unreadable\":[{\"path\":\"a\",\"reason\":\"permission denied\"}],\
              \"files_left_out\":1,\"shadowed\":[\"sub\"],\

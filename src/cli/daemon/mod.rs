@@ -11,6 +11,7 @@ mod launch;
 mod limit;
 mod log;
 mod mounting;
+mod rehearsal;
 mod run;
 mod signals;
 

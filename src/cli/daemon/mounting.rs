@@ -11,12 +11,11 @@ use crate::control::report;
 use crate::control::request::User;
 use crate::control::service;
 use crate::control::when::When;
-use crate::fs::Fs;
 use crate::fs::live::Live;
 use crate::fs::snapdir::{SnapDir, SnapDirOptions};
+use crate::fs::{Fs, WaitsFor};
 use crate::fuse::{self, Session};
 use crate::history::History;
-use crate::limits;
 use crate::store::Store;
 use crate::time::Timestamp;
 use std::io;
@@ -41,7 +40,7 @@ pub fn file_system(
                 visible: options.snapdir == Snapdir::Visible,
                 name: options.snapdir_name.clone().into_bytes(),
                 owner_uid: owner,
-                snapshot_wait: limits::SNAPSHOT_WAIT,
+                snapshot_wait: recorder.hooks().snapshot_wait,
             },
         )
     });
@@ -78,6 +77,9 @@ impl Mounting {
                 read_only: job.options.read_only,
                 writeback: job.options.writeback,
                 recording: !job.options.no_history,
+                waiting: 0,
+                slow_operations: 0,
+                waits: report::Waits::default(),
             },
             mountpoint: job.mountpoint.clone(),
             snapdir: (job.options.snapdir != Snapdir::Disabled)
@@ -93,7 +95,18 @@ impl Mounting {
 
 impl service::Mounting for Mounting {
     fn describe(&self) -> report::Mounted {
-        self.shown.clone()
+        let waits = |what| self.session.waits(what).map_or_else(Vec::new, Vec::from);
+        report::Mounted {
+            waiting: self.session.parked() as u64,
+            slow_operations: self.session.slow_operations(),
+            waits: report::Waits {
+                file: waits(WaitsFor::File),
+                bytes: waits(WaitsFor::Bytes),
+                states: waits(WaitsFor::States),
+                removed: waits(WaitsFor::Removed),
+            },
+            ..self.shown.clone()
+        }
     }
 
     fn snapdir(&self) -> Option<String> {

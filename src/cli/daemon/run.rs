@@ -11,7 +11,7 @@ use super::super::quantity::{count, size};
 use super::job::{Import, Job, News};
 use super::log::{self as logging, Logging};
 use super::mounting::{self, Mounting};
-use super::{limit, signals};
+use super::{limit, rehearsal, signals};
 use crate::backing::Backing;
 use crate::capture::{self, Recorder};
 use crate::control::estimate::{self, Holds};
@@ -218,6 +218,7 @@ impl Daemon {
             min_free: job.options.min_free,
             off: job.options.no_history,
             import,
+            hooks: rehearsal::hooks(),
         };
         let recorder =
             Recorder::start(Arc::new(backing), Arc::clone(&store), options).map_err(|error| {

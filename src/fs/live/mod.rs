@@ -12,9 +12,9 @@ mod names;
 #[cfg(test)]
 mod troubled_store;
 
-use super::{Answer, Attributes, Context, Entry, Stop};
+use super::{Answer, Attributes, Context, Entry, Stop, WaitsFor};
 use crate::backing::Stat;
-use crate::capture::Recorder;
+use crate::capture::{Recorder, Wait};
 use crate::format::record::{Actor, Kind};
 use crate::id::FileId;
 use crate::inodes::track::Identity;
@@ -115,6 +115,17 @@ impl Live {
             }),
             Err(error) => Err(error.into()),
         }
+    }
+
+    /// Where a file stands, for the log.
+    pub fn path_of(&self, ino: u64) -> Option<String> {
+        let inode = self.inodes.get(ino)?;
+        let names = self.inodes.path_of(&inode);
+        let names: Vec<_> = names
+            .iter()
+            .map(|name| String::from_utf8_lossy(name))
+            .collect();
+        (!names.is_empty()).then(|| names.join("/"))
     }
 
     /// Whether `name` is there; nothing is counted.
@@ -229,8 +240,12 @@ impl Live {
         for inode in ordered {
             let guard = match inode.io.try_lock() {
                 Some(guard) => guard,
-                None if cx.may_wait => inode.io.lock(),
-                None => return Err(Stop::Park),
+                // Not for ever: a file whose disk hangs must not keep the threads from others.
+                None if cx.may_wait => inode
+                    .io
+                    .try_lock_for(limits::LOCK_WAIT)
+                    .ok_or(Stop::Park(WaitsFor::File))?,
+                None => return Err(Stop::Park(WaitsFor::File)),
             };
             guards.push(guard);
         }
@@ -238,9 +253,13 @@ impl Live {
     }
 }
 
-impl From<crate::capture::Wait> for Stop {
-    fn from(_: crate::capture::Wait) -> Stop {
-        Stop::Park
+impl From<Wait> for Stop {
+    fn from(wait: Wait) -> Stop {
+        Stop::Park(match wait {
+            Wait::Bytes => WaitsFor::Bytes,
+            Wait::States => WaitsFor::States,
+            Wait::Removed => WaitsFor::Removed,
+        })
     }
 }
 
@@ -260,8 +279,12 @@ fn device_from_kernel(device: u32) -> u64 {
 }
 
 #[cfg(test)]
+mod instants;
+
+#[cfg(test)]
 mod tests {
     use super::*;
+    use crate::capture::Patience;
 
     /// A directory with its history in memory, as it is after a mount.
     fn mounted(dir: &std::path::Path, store: &Arc<crate::store::Store>) -> Arc<Live> {
@@ -269,7 +292,7 @@ mod tests {
         let options = crate::capture::Options::default();
         let recorder = Recorder::start(Arc::new(backing), store.clone(), options);
         let recorder = recorder.expect("a recorder");
-        recorder.sync(None).expect("the scan ends");
+        recorder.sync(Patience::ENDLESS).expect("the scan ends");
         Live::new(recorder)
     }
 
@@ -301,7 +324,9 @@ mod tests {
         let ino = entry.attributes.expect("attributes").ino;
         live.unlink(&cx, 1, b"old").expect("it can be removed");
         live.forget(ino, 1);
-        live.recorder().sync(None).expect("it is recorded");
+        live.recorder()
+            .sync(Patience::ENDLESS)
+            .expect("it is recorded");
         let version = store.view().inode_at(id, Epoch::MAX).expect("a store");
         assert!(
             matches!(version, Some((_, InodeVersion::Gone))),

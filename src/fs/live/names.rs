@@ -4,7 +4,7 @@ use super::Live;
 use crate::backing;
 use crate::capture::{NameChange, Touch};
 use crate::format::record::Kind;
-use crate::fs::{Answer, Context, Entry, Stop};
+use crate::fs::{Answer, Context, Entry};
 use crate::inodes::Inode;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -209,9 +209,7 @@ impl Live {
         let _locks = self.lock(cx, &[spot.directory, child])?;
         let dies = spot.dies();
         if dies {
-            if self.inodes.is_short() && self.recorder.makes_room() {
-                return Err(Stop::Park);
-            }
+            self.recorder.may_remove(child)?;
             self.inodes.keep_descriptor(child)?;
         }
         let names = [spot.change()];
@@ -329,6 +327,7 @@ impl Live {
         if let Some(other) = &target.child {
             let dies = !exchange && target.dies();
             if dies {
+                self.recorder.may_remove(other)?;
                 self.inodes.keep_descriptor(other)?;
             }
             touched.push(Touch { inode: other, dies });

@@ -2,7 +2,7 @@
 //! operation fails or waits, and history finds by itself what happened meanwhile.
 
 use super::*;
-use crate::capture::{CaptureError, NewSnapshot, Options};
+use crate::capture::{CaptureError, NewSnapshot, Options, Patience};
 use crate::format::record::SnapshotMode;
 use crate::fs::SetAttributes;
 use crate::history::{History, path};
@@ -41,7 +41,7 @@ impl Scene {
         let backing = crate::backing::Backing::open(dir.path()).expect("a directory");
         let recorder = Recorder::start(Arc::new(backing), store.clone(), options);
         let recorder = recorder.expect("a recorder");
-        recorder.sync(None).expect("the scan ends");
+        recorder.sync(Patience::ENDLESS).expect("the scan ends");
         let live = Live::new(recorder);
         Scene {
             dir,
@@ -100,7 +100,9 @@ impl Scene {
             by_uid: 0,
         };
         let deadline = Instant::now() + Duration::from_secs(60);
-        self.live.recorder().snapshot(new, Some(deadline))
+        self.live
+            .recorder()
+            .snapshot(new, Patience::until(deadline))
     }
 
     fn files(&self) -> BTreeMap<String, Vec<u8>> {
@@ -181,7 +183,7 @@ fn break_at(n: u64, reason: &str, break_it: impl Fn(&FaultyKv, u64)) -> bool {
     let scene = Scene::new(options());
     break_it(&scene.kv, n);
     scene.work();
-    let recorded = scene.live.recorder().sync(None).is_ok();
+    let recorded = scene.live.recorder().sync(Patience::ENDLESS).is_ok();
     // The store may fail after that, by its own doing.
     if recorded && !scene.is_stopped() {
         scene.kv.mend();
@@ -245,7 +247,11 @@ fn a_store_that_does_not_answer_keeps_nobody_waiting() {
         ..options()
     });
     scene.overwrite("big", &vec![8; 1 << 20]);
-    scene.live.recorder().sync(None).expect("recorded");
+    scene
+        .live
+        .recorder()
+        .sync(Patience::ENDLESS)
+        .expect("recorded");
     scene.kv.hold(true);
     // With such a `settle` each cuts, and the first keeps the committer in the store.
     scene.overwrite("old", b"1");

@@ -107,7 +107,7 @@ impl From<CaptureError> for Stop {
             CaptureError::Exists(_) => libc::EEXIST,
             CaptureError::NoSnapshot(_) => libc::ENOENT,
             CaptureError::Held(_) => libc::EBUSY,
-            CaptureError::TimedOut => libc::EAGAIN,
+            CaptureError::TimedOut | CaptureError::Cancelled => libc::EAGAIN,
             CaptureError::Stopped(reason) => {
                 log::warn!("no snapshot: history is not being recorded: {reason}");
                 libc::EAGAIN

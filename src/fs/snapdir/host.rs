@@ -1,7 +1,7 @@
 //! What `.snapshots` needs of the rest of the program: where it hangs, and who makes, deletes and
 //! renames snapshots. A trait, so that it can be tested on a store alone.
 
-use crate::capture::{CaptureError, NewSnapshot, Recorder};
+use crate::capture::{CaptureError, NewSnapshot, Patience, Recorder};
 use crate::format::record::Snapshot;
 use crate::fs::Answer;
 use crate::fs::live::{Live, LiveDir};
@@ -51,7 +51,7 @@ impl Host for Mounted {
     }
 
     fn snapshot(&self, new: NewSnapshot, deadline: Instant) -> Result<Snapshot, CaptureError> {
-        self.recorder.snapshot(new, Some(deadline))
+        self.recorder.snapshot(new, Patience::until(deadline))
     }
 
     fn delete(&self, name: &str, by_uid: u32) -> Result<(), CaptureError> {

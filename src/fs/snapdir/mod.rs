@@ -32,7 +32,7 @@ pub use host::{Host, Mounted};
 use crate::capture::Recorder;
 use crate::format::record::{Content, FileTime, Kind};
 use crate::fs::live::Live;
-use crate::fs::{Answer, Attributes, Context, Entry, ROOT, SetAttributes, Stop, VIRTUAL};
+use crate::fs::{Answer, Attributes, Context, Entry, ROOT, SetAttributes, Stop, VIRTUAL, WaitsFor};
 use crate::history::{Found, History, Seek};
 use crate::id::Epoch;
 use crate::limits;
@@ -403,7 +403,11 @@ impl SnapDir {
 }
 
 fn may_wait(cx: &Context) -> Answer<()> {
-    if cx.may_wait { Ok(()) } else { Err(Stop::Park) }
+    if cx.may_wait {
+        Ok(())
+    } else {
+        Err(Stop::Park(WaitsFor::Store))
+    }
 }
 
 fn entry_ttl(node: &Node) -> Duration {

@@ -80,6 +80,23 @@ impl Sandbox {
         Mounted::found(self.work(), self.work())
     }
 
+    /// The same with what REWINDFS_TEST sets for the daemon.
+    pub fn mount_with(&self, options: &str, hooks: &str) -> Mounted {
+        let mounted = self.mount_now_with(options, hooks);
+        mounted.settled();
+        mounted
+    }
+
+    /// The same; the import may still go on.
+    pub fn mount_now_with(&self, options: &str, hooks: &str) -> Mounted {
+        let mut cmd = Cmd::rewindfs().arg("mount").arg(self.work());
+        if !options.is_empty() {
+            cmd = cmd.args(["-o", options]);
+        }
+        cmd.env("REWINDFS_TEST", hooks).run().ok();
+        Mounted::found(self.work(), self.work())
+    }
+
     /// Mounts the working directory at `view`, so that it can be looked at directly as well.
     pub fn mount_beside(&self, options: &str) -> Mounted {
         let view = self.join("view");

@@ -111,7 +111,11 @@ fn who_may_not_wait_is_parked() {
             .dir
             .readdirplus(&hurried, scene.top, 0, &mut Plus::default()),
     ];
-    assert!(parked.iter().all(|answer| *answer == Err(Stop::Park)));
+    assert!(
+        parked
+            .iter()
+            .all(|answer| *answer == Err(Stop::Park(WaitsFor::Store)))
+    );
 }
 
 /// /home is open to all, alice's directory in it was closed then and is open now; she works in

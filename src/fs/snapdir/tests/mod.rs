@@ -269,7 +269,7 @@ impl Scene {
 fn errno<T>(answer: Answer<T>) -> i32 {
     match answer {
         Err(Stop::Errno(errno)) => errno,
-        Err(Stop::Park) => panic!("parked"),
+        Err(Stop::Park(_)) => panic!("parked"),
         Ok(_) => 0,
     }
 }

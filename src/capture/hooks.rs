@@ -1,0 +1,45 @@
+//! What tests set to reach states that take much data, or luck, otherwise. Nothing sets it but tests
+//! and the variable REWINDFS_TEST, which a daemon reads once when it starts (docs/architecture.md).
+
+use crate::limits;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// How often it is looked whether a capture may go on.
+const LOOK: Duration = Duration::from_millis(10);
+
+/// See the module's head.
+#[derive(Clone, Debug)]
+pub struct Hooks {
+    /// While this file exists, nothing is captured.
+    pub hold: Option<PathBuf>,
+    /// In place of `limits::STASH_MAX`.
+    pub stash_bytes: u64,
+    /// In place of `limits::KEPT_BYTES`.
+    pub kept_bytes: u64,
+    /// In place of `limits::SNAPSHOT_WAIT`.
+    pub snapshot_wait: Duration,
+    /// Whoever changes what stands under this name panics.
+    pub panic_at: Option<Vec<u8>>,
+}
+
+impl Default for Hooks {
+    fn default() -> Hooks {
+        Hooks {
+            hold: None,
+            stash_bytes: limits::STASH_MAX,
+            kept_bytes: limits::KEPT_BYTES,
+            snapshot_wait: limits::SNAPSHOT_WAIT,
+            panic_at: None,
+        }
+    }
+}
+
+impl Hooks {
+    /// Waits while a test wants nothing to be captured.
+    pub(super) fn hold(&self) {
+        while self.hold.as_ref().is_some_and(|path| path.exists()) {
+            std::thread::sleep(LOOK);
+        }
+    }
+}

@@ -1,0 +1,66 @@
+//! REWINDFS_TEST: what the tests of this program set for a daemon, read once when it starts. A list
+//! like that of `-o`; docs/architecture.md has it. Whoever sets it by mistake is told so.
+
+use super::super::quantity::{parse_duration, parse_size};
+use crate::capture::Hooks;
+use std::path::PathBuf;
+
+const VARIABLE: &str = "REWINDFS_TEST";
+
+/// What is set in the environment, or nothing.
+pub fn hooks() -> Hooks {
+    match std::env::var(VARIABLE) {
+        Ok(list) => {
+            log::warn!("{VARIABLE}={list}: this is for tests, history may be lost");
+            parse(&list)
+        }
+        Err(_) => Hooks::default(),
+    }
+}
+
+fn parse(list: &str) -> Hooks {
+    let mut hooks = Hooks::default();
+    for item in list.split(',') {
+        let understood = match item.split_once('=') {
+            Some(("hold", path)) => set(&mut hooks.hold, Some(Some(PathBuf::from(path)))),
+            Some(("stash", size)) => set(&mut hooks.stash_bytes, parse_size(size).ok()),
+            Some(("kept", size)) => set(&mut hooks.kept_bytes, parse_size(size).ok()),
+            Some(("snapshot-wait", time)) => {
+                set(&mut hooks.snapshot_wait, parse_duration(time).ok())
+            }
+            Some(("panic", name)) => set(&mut hooks.panic_at, Some(Some(name.into()))),
+            _ => false,
+        };
+        if !understood {
+            log::warn!("{VARIABLE}: {item} is not understood");
+        }
+    }
+    hooks
+}
+
+fn set<T>(place: &mut T, value: Option<T>) -> bool {
+    match value {
+        Some(value) => {
+            *place = value;
+            true
+        }
+        None => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::limits;
+    use std::time::Duration;
+
+    #[test]
+    fn what_is_not_said_is_as_always() {
+        let hooks = parse("stash=1M,hold=/x/y,snapshot-wait=2s,panic=bad,kept=nonsense");
+        assert_eq!(hooks.stash_bytes, 1 << 20);
+        assert_eq!(hooks.hold, Some(PathBuf::from("/x/y")));
+        assert_eq!(hooks.snapshot_wait, Duration::from_secs(2));
+        assert_eq!(hooks.panic_at.as_deref(), Some(b"bad".as_slice()));
+        assert_eq!(hooks.kept_bytes, limits::KEPT_BYTES);
+    }
+}

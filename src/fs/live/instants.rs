@@ -1,0 +1,364 @@
+//! Tests of the live tree and its recorder together, without FUSE: the kernel lets nearly no two
+//! operations on one file run at once, here they do.
+
+use super::Live;
+use crate::capture::{CaptureError, Hooks, NewSnapshot, Options, Patience, Recorder, epoch};
+use crate::format::record::SnapshotMode;
+use crate::fs::{Answer, Context, SetAttributes, Stop, WaitsFor};
+use crate::history::{History, path};
+use crate::id::Epoch;
+use crate::store::Store;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+const CALLER: Context = Context {
+    uid: 0,
+    gid: 0,
+    pid: 0,
+    may_wait: true,
+};
+
+/// A directory with its history in memory.
+struct Scene {
+    live: Arc<Live>,
+    store: Arc<Store>,
+    hold: PathBuf,
+    _dirs: [tempfile::TempDir; 2],
+}
+
+impl Scene {
+    /// The clock is out of the way: only the test cuts.
+    fn new(options: impl FnOnce(&mut Options)) -> Scene {
+        let dirs = [(); 2].map(|()| tempfile::tempdir().expect("a folder"));
+        let hold = dirs[1].path().join("hold");
+        let mut all = Options {
+            settle: Duration::from_secs(3600),
+            interval: Duration::from_secs(3600),
+            hooks: Hooks {
+                hold: Some(hold.clone()),
+                ..Hooks::default()
+            },
+            ..Options::default()
+        };
+        options(&mut all);
+        let backing = crate::backing::Backing::open(dirs[0].path()).expect("a directory");
+        let store = Store::in_memory().expect("a store");
+        let recorder = Recorder::start(Arc::new(backing), store.clone(), all).expect("threads");
+        recorder.sync(Patience::ENDLESS).expect("the scan ends");
+        Scene {
+            live: Live::new(recorder),
+            store,
+            hold,
+            _dirs: dirs,
+        }
+    }
+
+    fn recorder(&self) -> &Recorder {
+        self.live.recorder()
+    }
+
+    fn stop_capture(&self) {
+        std::fs::write(&self.hold, "").expect("our folder");
+    }
+
+    fn let_capture(&self) {
+        std::fs::remove_file(&self.hold).expect("our folder");
+    }
+
+    fn make(&self, name: &str) -> u64 {
+        let entry = until_done(|| {
+            self.live
+                .mknod(&CALLER, 1, name.as_bytes(), libc::S_IFREG | 0o644, 0, 0)
+        });
+        entry.expect("a file").attributes.expect("its number").ino
+    }
+
+    fn write(&self, ino: u64, at: u64, data: &[u8]) {
+        let written = until_done(|| self.live.write(&CALLER, ino, at, data, false, false));
+        assert_eq!(written, Ok(data.len() as u32));
+    }
+
+    fn set(&self, ino: u64, set: &SetAttributes) {
+        until_done(|| self.live.setattr(&CALLER, ino, set)).expect("attributes");
+    }
+
+    /// Cuts, and does not wait for what follows.
+    fn cut(&self, name: &str) {
+        let cuts = self.recorder().cut_work().0;
+        let patience = Patience {
+            until: None,
+            cancelled: &|| self.recorder().cut_work().0 > cuts,
+        };
+        let made = self.recorder().snapshot(new(name), patience);
+        assert!(matches!(made, Err(CaptureError::Cancelled)), "{made:?}");
+    }
+
+    fn end(self) {
+        self.recorder().finish(&|_| {}).expect("all is recorded");
+    }
+
+    fn content(&self, at: Epoch, name: &str) -> Vec<u8> {
+        let view = self.store.view();
+        let found = path::walk(&view, at, [name.as_bytes()]).expect("a store");
+        let inode = found.expect("it is there").inode;
+        let mut content = Vec::new();
+        History::new(self.store.clone())
+            .read(&view, inode.content, inode.size, 0, 1 << 20, &mut content)
+            .expect("its content");
+        content
+    }
+}
+
+fn new(name: &str) -> NewSnapshot {
+    NewSnapshot {
+        name: name.to_owned(),
+        message: String::new(),
+        mode: SnapshotMode::Incremental,
+        by_uid: 0,
+    }
+}
+
+/// As the pool does it: again and again while it has to wait.
+fn until_done<T>(operation: impl Fn() -> Answer<T>) -> Answer<T> {
+    loop {
+        match operation() {
+            Err(Stop::Park(_)) => std::thread::yield_now(),
+            answer => return answer,
+        }
+    }
+}
+
+fn number(variable: &str, usual: u64) -> u64 {
+    let said = std::env::var(variable).ok();
+    said.map_or(usual, |text| text.parse().expect("a number"))
+}
+
+#[test]
+fn a_cut_touches_no_note_however_many_there_are() {
+    for count in [10, 10_000] {
+        let scene = Scene::new(|_| {});
+        // So the later cuts find earlier epochs that are still to be captured.
+        scene.stop_capture();
+        for round in 0..3 {
+            let noted = epoch::entries_touched();
+            for n in 0..count {
+                scene.make(&format!("{round}-{n}"));
+            }
+            assert!(
+                epoch::entries_touched() - noted >= count,
+                "nothing is counted"
+            );
+            let (cuts, entries) = scene.recorder().cut_work();
+            scene.cut(&format!("s{round}"));
+            assert_eq!(scene.recorder().cut_work(), (cuts + 1, entries));
+            assert_eq!(entries, 0);
+        }
+        scene.let_capture();
+        scene.end();
+    }
+}
+
+/// Several threads work on one file at once while snapshots are made one after another. One of them
+/// writes `before`, empties `shared` and fills it, writes `after`; the others only change the mode
+/// of `shared`, so that there is always somebody whom it waits for. An operation that took its epoch
+/// before it got the lock would come behind one of a later epoch, and change what the earlier epoch
+/// still needs.
+#[test]
+fn no_snapshot_holds_a_later_operation_without_an_earlier_one() {
+    const SIZE: usize = 4096;
+    let rounds = number("REWINDFS_ROUNDS", 300);
+    let scene = Scene::new(|_| {});
+    let [before, shared, after] = ["before", "shared", "after"].map(|name| scene.make(name));
+    for (ino, len) in [(before, 8), (shared, SIZE), (after, 8)] {
+        scene.write(ino, 0, &vec![0; len]);
+    }
+    let over = AtomicBool::new(false);
+    let epochs: Vec<Epoch> = std::thread::scope(|scope| {
+        let (scene, over) = (&scene, &over);
+        scope.spawn(move || {
+            let mut n = 0_u64;
+            while !over.load(Ordering::Relaxed) {
+                n += 1;
+                scene.write(before, 0, &n.to_le_bytes());
+                let empty = SetAttributes {
+                    size: Some(0),
+                    ..SetAttributes::default()
+                };
+                scene.set(shared, &empty);
+                scene.write(shared, 0, &n.to_le_bytes().repeat(SIZE / 8));
+                scene.write(after, 0, &n.to_le_bytes());
+            }
+        });
+        for mode in [0o600, 0o640, 0o644] {
+            scope.spawn(move || {
+                let set = SetAttributes {
+                    mode: Some(mode),
+                    ..SetAttributes::default()
+                };
+                while !over.load(Ordering::Relaxed) {
+                    scene.set(shared, &set);
+                }
+            });
+        }
+        let made = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            let make = |n| {
+                let made = scene
+                    .recorder()
+                    .snapshot(new(&format!("s{n}")), Patience::ENDLESS);
+                made.expect("a snapshot").epoch
+            };
+            (0..rounds).map(make).collect()
+        }));
+        over.store(true, Ordering::Relaxed);
+        made.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    });
+    let mut emptied = 0;
+    for epoch in epochs {
+        let value = |bytes: &[u8]| u64::from_le_bytes(bytes.try_into().expect("eight bytes"));
+        let first = value(&scene.content(epoch, "before"));
+        let last = value(&scene.content(epoch, "after"));
+        assert!(
+            first == last || first == last + 1,
+            "{epoch:?}: {first} {last}"
+        );
+        let all = scene.content(epoch, "shared");
+        if all.is_empty() {
+            emptied += 1;
+            assert_eq!(first, last + 1, "{epoch:?}");
+            continue;
+        }
+        assert_eq!(all.len(), SIZE, "{epoch:?}");
+        let middle = value(&all[..8]);
+        assert!(
+            (last..=first).contains(&middle),
+            "{epoch:?}: {first} {middle} {last}"
+        );
+        let whole = all.chunks(8).all(|piece| value(piece) == middle);
+        assert!(whole, "{epoch:?}: a mixture");
+    }
+    println!("{rounds} snapshots, {emptied} of them between emptying and filling");
+    scene.end();
+}
+
+#[test]
+fn an_operation_that_waits_for_a_file_does_not_keep_a_snapshot_from_being_made() {
+    let scene = Scene::new(|_| {});
+    let ino = scene.make("file");
+    let inode = scene.live.inodes.get(ino).expect("it is known");
+    let waiting = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let guard = inode.io.lock();
+        let writer = scope.spawn(|| {
+            let attempt = || {
+                waiting.store(true, Ordering::SeqCst);
+                let answer = scene.live.write(&CALLER, ino, 0, b"x", false, false);
+                assert!(!matches!(answer, Err(Stop::Park(what)) if what != WaitsFor::File));
+                answer
+            };
+            until_done(attempt)
+        });
+        while !waiting.load(Ordering::SeqCst) {
+            std::thread::yield_now();
+        }
+        let made = scene.recorder().snapshot(new("s"), Patience::ENDLESS);
+        assert!(
+            scene
+                .content(made.expect("a snapshot").epoch, "file")
+                .is_empty()
+        );
+        drop(guard);
+        assert_eq!(writer.join().expect("no panic"), Ok(1));
+    });
+    scene.end();
+}
+
+/// `rm` goes on while the budget lasts; then it waits for a capture, and nobody else does.
+#[test]
+fn who_removes_more_than_may_be_kept_waits_for_a_capture() {
+    let scene = Scene::new(|options| options.hooks.kept_bytes = 100_000);
+    for n in 0..4 {
+        let ino = scene.make(&format!("f{n}"));
+        scene.write(ino, 0, &[7; 40_960]);
+    }
+    scene.stop_capture();
+    scene.cut("s");
+    let remove = |n: usize| {
+        let name = format!("f{n}");
+        scene.live.unlink(&CALLER, 1, name.as_bytes())
+    };
+    assert_eq!([remove(0), remove(1)], [Ok(()), Ok(())]);
+    assert_eq!(remove(2), Err(Stop::Park(WaitsFor::Removed)));
+    let other = scene.make("other");
+    scene.write(other, 0, b"goes on");
+    let rename = scene.live.rename(&CALLER, 1, b"other", 1, b"f3", 0);
+    assert_eq!(
+        rename,
+        Err(Stop::Park(WaitsFor::Removed)),
+        "it replaces one"
+    );
+    scene.let_capture();
+    assert_eq!(until_done(|| remove(2)), Ok(()));
+    scene.recorder().sync(Patience::ENDLESS).expect("recorded");
+    assert_eq!(scene.live.inodes.kept_bytes(), 0);
+    scene.end();
+}
+
+#[test]
+fn a_snapshot_that_is_given_up_leaves_no_name() {
+    let scene = Scene::new(|_| {});
+    let ino = scene.make("file");
+    scene.stop_capture();
+    scene.write(ino, 0, b"content");
+    let gone = AtomicBool::new(false);
+    let cancelled = || gone.load(Ordering::SeqCst);
+    let patience = Patience {
+        until: None,
+        cancelled: &cancelled,
+    };
+    let made = std::thread::scope(|scope| {
+        let snapshot = || scene.recorder().snapshot(new("s"), patience);
+        let cuts = scene.recorder().cut_work().0;
+        let made = scope.spawn(snapshot);
+        while scene.recorder().cut_work().0 == cuts {
+            std::thread::yield_now();
+        }
+        gone.store(true, Ordering::SeqCst);
+        made.join().expect("no panic")
+    });
+    assert!(matches!(made, Err(CaptureError::Cancelled)), "{made:?}");
+    scene.let_capture();
+    scene.recorder().sync(Patience::ENDLESS).expect("recorded");
+    assert!(scene.store.view().snapshot("s").expect("a store").is_none());
+    // The name is free.
+    scene
+        .recorder()
+        .snapshot(new("s"), Patience::ENDLESS)
+        .expect("a snapshot");
+    scene.end();
+}
+
+#[test]
+fn after_a_panic_nothing_is_recorded_and_the_files_go_on() {
+    let scene = Scene::new(|options| options.hooks.panic_at = Some(b"bad".to_vec()));
+    let make = || {
+        scene
+            .live
+            .mknod(&CALLER, 1, b"bad", libc::S_IFREG | 0o644, 0, 0)
+    };
+    let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(make));
+    assert!(panicked.is_err());
+    scene.recorder().internal_error();
+    let ino = scene.make("good");
+    scene.write(ino, 0, b"goes on");
+    let status = scene.recorder().status();
+    assert!(
+        status
+            .stopped
+            .is_some_and(|why| why.contains("an internal error"))
+    );
+    let made = scene.recorder().snapshot(new("s"), Patience::ENDLESS);
+    assert!(matches!(made, Err(CaptureError::Stopped(_))), "{made:?}");
+    assert!(scene.recorder().finish(&|_| {}).is_err());
+}
