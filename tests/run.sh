@@ -131,6 +131,8 @@ if [ -x "$program" ]; then
         part "pjdfstest" 1200 tests/pjdfstest.sh "$program" "$folder"
         part "fsx" 1800 tests/fsx.sh "$program" "$folder" 5 100000
         part "real input" 1800 tests/real.sh "$program" "$folder"
+        part "order" 600 tests/soak/order.sh 40
+        part "stalls" 300 tests/soak/stall.sh 1 64 "$program" "$folder"
     fi
 else
     failed=$((failed + 1))

@@ -160,6 +160,26 @@ fn a_removed_tree_comes_back() {
     }
 }
 
+#[test]
+fn a_removed_folder_comes_back() {
+    use std::os::unix::fs::{MetadataExt, PermissionsExt};
+    let sandbox = Sandbox::new("rmdir");
+    let mounted = sandbox.mount("interval=1h");
+    let dir = mounted.join("precious");
+    fs::create_dir(&dir).expect("mkdir");
+    fs::set_permissions(&dir, PermissionsExt::from_mode(0o751)).expect("chmod");
+    sys::set_xattr(&dir, "user.kept", b"yes", 0).expect("setxattr");
+    std::thread::sleep(STAND);
+    fs::remove_dir(&dir).expect("rmdir");
+    mounted.sync();
+    let kept = mounted.checkpoints().iter().any(|state| {
+        let dir = state.join("precious");
+        fs::metadata(&dir).is_ok_and(|meta| meta.mode() & 0o7777 == 0o751)
+            && sys::get_xattr(&dir, b"user.kept").is_ok_and(|value| value == b"yes")
+    });
+    assert!(kept, "it is in none of {:#?}", mounted.checkpoints());
+}
+
 /// An append destroys nothing, but it must not make the rest of the file look young.
 #[test]
 fn what_stood_comes_back_although_it_was_appended_to_at_last() {
