@@ -75,6 +75,9 @@ pub const BLOCK_CACHE: usize = 64 << 20;
 pub const WRITE_BUFFERS: usize = 64 << 20;
 /// Files that the database keeps open: the limit of a process is often 1024.
 pub const STORE_FILES: i32 = 256;
+/// Descriptors that are left to all but the table of files: the database (STORE_FILES), listings,
+/// the device once for each loop, sockets, and what is open for the moment of one call.
+pub const OTHER_FILES: u64 = 450;
 /// How long the store waits for readers before it is reopened.
 pub const REOPEN_WAIT: Duration = Duration::from_secs(10);
 /// Findings of a verify that are told, so that they fit into a message; more are counted.
@@ -132,6 +135,9 @@ pub const RECLAIM_RECORDS: u64 = 100_000;
 pub const REASON_MAX: usize = 4096;
 /// Lines of the log of the list of snapshots; beyond, the oldest go.
 pub const LOG_LINES: u64 = 10_000;
+/// Files that are kept as they were because they were touched before a scan reached them: each
+/// takes a descriptor and about a kilobyte. Beyond it, who removes files waits for the scan.
+pub const SCAN_KEPT_MAX: usize = 20_000;
 /// How long a command waits for a store that another process has open.
 pub const STORE_WAIT: Duration = Duration::from_secs(3);
 /// Between two tries.

@@ -10,9 +10,39 @@ const MAX_BYTES: usize = 128;
 /// What name_to_handle_at gives. Two handles of one file system are equal exactly if they mean
 /// the same file: an inode number that is used again gets another handle.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Handle {
-    kind: i32,
-    bytes: Box<[u8]>,
+pub struct Handle(Bytes);
+
+/// Type and bytes. There is one for each file that is known, and those of ext4, xfs, btrfs and
+/// tmpfs are short.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum Bytes {
+    Short { kind: u8, len: u8, bytes: [u8; 20] },
+    Long(Box<(i32, Vec<u8>)>),
+}
+
+impl Handle {
+    fn new(kind: i32, bytes: &[u8]) -> Handle {
+        let mut short = [0; 20];
+        let len = u8::try_from(bytes.len()).unwrap_or(u8::MAX);
+        match (u8::try_from(kind), short.get_mut(..bytes.len())) {
+            (Ok(kind), Some(room)) => {
+                room.copy_from_slice(bytes);
+                Handle(Bytes::Short {
+                    kind,
+                    len,
+                    bytes: short,
+                })
+            }
+            _ => Handle(Bytes::Long(Box::new((kind, bytes.to_vec())))),
+        }
+    }
+
+    fn parts(&self) -> (i32, &[u8]) {
+        match &self.0 {
+            Bytes::Short { kind, len, bytes } => (i32::from(*kind), &bytes[..usize::from(*len)]),
+            Bytes::Long(parts) => (parts.0, &parts.1),
+        }
+    }
 }
 
 /// struct file_handle with room for the largest handle.
@@ -49,10 +79,10 @@ pub fn handle_of(fd: BorrowedFd<'_>) -> io::Result<Handle> {
         return Err(io::Error::last_os_error());
     }
     let len = usize::try_from(buffer.len).unwrap_or(MAX_BYTES);
-    Ok(Handle {
-        kind: buffer.kind,
-        bytes: buffer.bytes[..len.min(MAX_BYTES)].into(),
-    })
+    Ok(Handle::new(
+        buffer.kind,
+        &buffer.bytes[..len.min(MAX_BYTES)],
+    ))
 }
 
 /// Opens as O_PATH what a handle means. `mount` is any descriptor on its file system that is not
@@ -61,12 +91,13 @@ pub fn handle_of(fd: BorrowedFd<'_>) -> io::Result<Handle> {
 /// # Errors
 /// What the kernel answers: ESTALE when the file is gone.
 pub fn open_handle(mount: BorrowedFd<'_>, handle: &Handle) -> io::Result<OwnedFd> {
+    let (kind, bytes) = handle.parts();
     let mut buffer = Buffer {
-        len: u32::try_from(handle.bytes.len()).unwrap_or(0),
-        kind: handle.kind,
+        len: u32::try_from(bytes.len()).unwrap_or(0),
+        kind,
         bytes: [0; MAX_BYTES],
     };
-    buffer.bytes[..handle.bytes.len()].copy_from_slice(&handle.bytes);
+    buffer.bytes[..bytes.len()].copy_from_slice(bytes);
     let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     // Safe because Buffer begins like struct file_handle, holds as many bytes as its `len` says,
     // and outlives the call.
@@ -90,6 +121,14 @@ mod tests {
     use crate::backing::{open_path_at, stat_fd, symlink_at, unlink_at};
     use std::fs::File;
     use std::os::fd::AsFd;
+
+    #[test]
+    fn long_handles_are_kept_whole_too() {
+        for (kind, len) in [(1, 8), (0x4d, 20), (1, 21), (0x1_0000, 4), (-1, 128)] {
+            let bytes: Vec<u8> = (0..len).collect();
+            assert_eq!(Handle::new(kind, &bytes).parts(), (kind, &bytes[..]));
+        }
+    }
 
     #[test]
     fn a_handle_leads_back_to_its_file_and_to_no_other() {

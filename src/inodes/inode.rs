@@ -1,10 +1,12 @@
 //! One file of the live tree as long as the kernel or history is interested in it.
 //!
-//! Descriptors: `path` is an O_PATH descriptor, or, when descriptors are short, a file handle
-//! (as root) or the place in the tree (as an ordinary user) from which one is made when needed.
-//! `data` is a descriptor for reading or for both, opened at the first use.
+//! It is reached by an O_PATH descriptor, or, when descriptors are short, by a file handle (as
+//! root) or the place in the tree (as an ordinary user) from which one is made when needed.
+//! Content is read and written through a second descriptor, opened at the first use.
+//!
+//! The kernel may know millions of files, so an entry is small: the bound is a test.
 
-use super::track::Track;
+use super::tracked::Tracked;
 use crate::backing::{self, Handle, Stat};
 use crate::format::record::Kind;
 use parking_lot::Mutex;
@@ -17,16 +19,22 @@ static SERIAL: AtomicU64 = AtomicU64::new(0);
 
 /// How to get at the file.
 #[derive(Default)]
-struct PathSlot {
-    descriptor: Option<Arc<OwnedFd>>,
-    handle: Option<Handle>,
+enum Reach {
+    /// By its place.
+    #[default]
+    Place,
+    Descriptor(Arc<OwnedFd>),
+    Handle(Handle),
 }
 
-/// A descriptor for content.
+/// What is held of the file, behind one lock: there may be millions of entries.
 #[derive(Default)]
-struct DataSlot {
-    descriptor: Option<Arc<OwnedFd>>,
-    writable: bool,
+struct Slots {
+    reach: Reach,
+    /// For content.
+    data: Option<Arc<OwnedFd>>,
+    /// Where it stands; `None` for the root and for what has no name.
+    place: Option<(Arc<Inode>, Box<[u8]>)>,
 }
 
 /// A directory and a name in it.
@@ -45,14 +53,13 @@ pub struct Inode {
     pub kind: Kind,
     /// st_ino of the backing file.
     pub backing_ino: u64,
-    path: Mutex<PathSlot>,
-    data: Mutex<DataSlot>,
+    slots: Mutex<Slots>,
+    /// `data` can be written to. Changed while `slots` is locked.
+    data_writable: AtomicBool,
     /// Set by use, cleared by the clock of the descriptor budget.
     pub(super) recently_used: AtomicBool,
     /// Must stay open: the mode denies the daemon (an ordinary user) a second one.
     pub(super) data_pinned: AtomicBool,
-    /// Where it stands; `None` for the root and for what has no name.
-    pub(super) place: Mutex<Option<Place>>,
     /// Look-ups that the kernel has not forgotten.
     pub(super) lookups: AtomicU64,
     /// Reasons of our own to keep the entry: uncommitted versions, children, the scan.
@@ -60,8 +67,7 @@ pub struct Inode {
     /// Held by an operation on this file from before it is noted until it is done. When several
     /// are taken, in ascending order of `ino`; nothing waits while it holds one.
     pub io: Mutex<()>,
-    /// A leaf lock: nothing else is taken, and no store is asked, while it is held.
-    pub track: Mutex<Track>,
+    pub track: Tracked,
     /// Held by the thread that captures it; taken by nobody else.
     pub capturing: Mutex<()>,
 }
@@ -79,39 +85,66 @@ impl Inode {
             serial: SERIAL.fetch_add(1, Ordering::Relaxed),
             kind,
             backing_ino,
-            path: Mutex::default(),
-            data: Mutex::default(),
+            slots: Mutex::default(),
+            data_writable: AtomicBool::new(false),
             recently_used: AtomicBool::new(false),
             data_pinned: AtomicBool::new(false),
-            place: Mutex::new(None),
             lookups: AtomicU64::new(0),
             pins: AtomicU64::new(0),
             io: Mutex::new(()),
-            track: Mutex::default(),
+            track: Tracked::default(),
             capturing: Mutex::new(()),
         }
     }
 
     /// Where it stands, if it has a name.
     pub fn place(&self) -> Option<Place> {
-        self.place.lock().clone()
+        let slots = self.slots.lock();
+        let (parent, name) = slots.place.as_ref()?;
+        Some(Place {
+            parent: parent.clone(),
+            name: name.to_vec(),
+        })
+    }
+
+    /// Moves it; the place that it had is given back.
+    pub(super) fn replace_place(
+        &self,
+        place: Option<(Arc<Inode>, Box<[u8]>)>,
+    ) -> Option<(Arc<Inode>, Box<[u8]>)> {
+        std::mem::replace(&mut self.slots.lock().place, place)
+    }
+
+    /// Whether it is not known where it stands.
+    pub(super) fn is_placeless(&self) -> bool {
+        self.slots.lock().place.is_none()
     }
 
     /// Whether an O_PATH descriptor is held.
     pub fn holds_path(&self) -> bool {
-        self.path.lock().descriptor.is_some()
+        matches!(self.slots.lock().reach, Reach::Descriptor(_))
     }
 
+    /// True if none was held before.
     pub(super) fn set_path(&self, descriptor: Arc<OwnedFd>) -> bool {
-        self.path.lock().descriptor.replace(descriptor).is_none()
+        let new = Reach::Descriptor(descriptor);
+        let old = std::mem::replace(&mut self.slots.lock().reach, new);
+        !matches!(old, Reach::Descriptor(_))
     }
 
     pub(super) fn set_handle(&self, handle: Handle) {
-        self.path.lock().handle = Some(handle);
+        self.slots.lock().reach = Reach::Handle(handle);
     }
 
     pub(super) fn take_path(&self) -> Option<Arc<OwnedFd>> {
-        self.path.lock().descriptor.take()
+        let mut slots = self.slots.lock();
+        match std::mem::take(&mut slots.reach) {
+            Reach::Descriptor(descriptor) => Some(descriptor),
+            other => {
+                slots.reach = other;
+                None
+            }
+        }
     }
 
     /// An O_PATH descriptor of the file (of the root: a readable one).
@@ -119,25 +152,45 @@ impl Inode {
     /// # Errors
     /// ESTALE when the file is not where it was any more.
     pub fn path(&self, mount: BorrowedFd<'_>) -> io::Result<Arc<OwnedFd>> {
-        let handle = {
-            let slot = self.path.lock();
-            if let Some(descriptor) = &slot.descriptor {
-                return Ok(descriptor.clone());
+        if let Some(reached) = self.reach(mount) {
+            return reached;
+        }
+        // By its place: up to the nearest directory that is reached by itself, and down again
+        // with one descriptor at a time, however deep it is.
+        let stale = || io::Error::from_raw_os_error(libc::ESTALE);
+        let mut down = Vec::new();
+        let mut place = self.place().ok_or_else(stale)?;
+        let mut number = self.backing_ino;
+        let mut descriptor = loop {
+            down.push((place.name, number));
+            if let Some(reached) = place.parent.reach(mount) {
+                break reached?;
             }
-            slot.handle.clone()
+            number = place.parent.backing_ino;
+            place = place.parent.place().ok_or_else(stale)?;
         };
-        if let Some(handle) = handle {
-            return backing::open_handle(mount, &handle).map(Arc::new);
+        while let Some((name, number)) = down.pop() {
+            let next = backing::open_path_at(descriptor.as_fd(), &name)?;
+            if backing::stat_fd(next.as_fd())?.ino != number {
+                return Err(stale());
+            }
+            descriptor = Arc::new(next);
         }
-        let Some(place) = self.place() else {
-            return Err(io::Error::from_raw_os_error(libc::ESTALE));
-        };
-        let parent = place.parent.path(mount)?;
-        let descriptor = backing::open_path_at(parent.as_fd(), &place.name)?;
-        if backing::stat_fd(descriptor.as_fd())?.ino != self.backing_ino {
-            return Err(io::Error::from_raw_os_error(libc::ESTALE));
+        Ok(descriptor)
+    }
+
+    /// Its descriptor, or one made from its handle; `None` if it is reached by its place only.
+    fn reach(&self, mount: BorrowedFd<'_>) -> Option<io::Result<Arc<OwnedFd>>> {
+        let slots = self.slots.lock();
+        match &slots.reach {
+            Reach::Place => None,
+            Reach::Descriptor(descriptor) => Some(Ok(descriptor.clone())),
+            Reach::Handle(handle) => {
+                let handle = handle.clone();
+                drop(slots);
+                Some(backing::open_handle(mount, &handle).map(Arc::new))
+            }
         }
-        Ok(Arc::new(descriptor))
     }
 
     /// A descriptor for reading content, and for writing too if `write`. The second value says
@@ -148,39 +201,45 @@ impl Inode {
         write: bool,
     ) -> io::Result<(Arc<OwnedFd>, bool)> {
         self.recently_used.store(true, Ordering::Relaxed);
-        let mut slot = self.data.lock();
-        if let Some(descriptor) = &slot.descriptor
-            && (slot.writable || !write)
         {
-            return Ok((descriptor.clone(), false));
+            let slots = self.slots.lock();
+            if let Some(descriptor) = &slots.data
+                && (!write || self.data_writable.load(Ordering::Relaxed))
+            {
+                return Ok((descriptor.clone(), false));
+            }
         }
         let path = self.path(mount)?;
         let descriptor = Arc::new(backing::reopen(path.as_fd(), write)?);
-        let grew = slot.descriptor.replace(descriptor.clone()).is_none();
-        slot.writable = write;
+        let mut slots = self.slots.lock();
+        // Somebody may have been quicker, and have one that can do more.
+        if let Some(other) = &slots.data
+            && (!write || self.data_writable.load(Ordering::Relaxed))
+        {
+            return Ok((other.clone(), false));
+        }
+        let grew = slots.data.replace(descriptor.clone()).is_none();
+        self.data_writable.store(write, Ordering::Relaxed);
         Ok((descriptor, grew))
     }
 
     pub(super) fn set_data(&self, descriptor: OwnedFd) -> bool {
-        let mut slot = self.data.lock();
-        slot.writable = true;
-        slot.descriptor.replace(Arc::new(descriptor)).is_none()
+        let mut slots = self.slots.lock();
+        self.data_writable.store(true, Ordering::Relaxed);
+        slots.data.replace(Arc::new(descriptor)).is_none()
     }
 
     pub(super) fn take_data(&self) -> Option<Arc<OwnedFd>> {
-        let mut slot = self.data.lock();
-        slot.writable = false;
-        slot.descriptor.take()
+        let mut slots = self.slots.lock();
+        self.data_writable.store(false, Ordering::Relaxed);
+        slots.data.take()
     }
 
     /// The descriptor that did the writes, if there is one.
     pub fn written_data(&self) -> Option<Arc<OwnedFd>> {
-        let slot = self.data.lock();
-        if slot.writable {
-            slot.descriptor.clone()
-        } else {
-            None
-        }
+        let slots = self.slots.lock();
+        let writable = self.data_writable.load(Ordering::Relaxed);
+        slots.data.clone().filter(|_| writable)
     }
 
     /// Attributes as the backing directory has them.
@@ -190,5 +249,42 @@ impl Inode {
     pub fn stat(&self, mount: BorrowedFd<'_>) -> io::Result<Stat> {
         let path = self.path(mount)?;
         backing::stat_fd(path.as_fd())
+    }
+}
+
+/// A deep tree is let go of level by level: by itself each level would be a call within a call.
+impl Drop for Inode {
+    fn drop(&mut self) {
+        let mut next = self.slots.get_mut().place.take();
+        while let Some((parent, _)) = next {
+            next =
+                Arc::into_inner(parent).and_then(|mut parent| parent.slots.get_mut().place.take());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_entry_is_small() {
+        // Two words of the Arc come on top, and its name.
+        assert!(size_of::<Inode>() <= 144, "{} bytes", size_of::<Inode>());
+    }
+
+    #[test]
+    fn a_deep_tree_is_let_go_of_on_a_small_stack() {
+        let thread = std::thread::Builder::new().stack_size(64 << 10);
+        let dropped = thread.spawn(|| {
+            let mut deepest = Arc::new(Inode::new(1, Kind::Dir, 1));
+            for ino in 2..100_000 {
+                let child = Arc::new(Inode::new(ino, Kind::Dir, ino));
+                child.replace_place(Some((deepest, b"d"[..].into())));
+                deepest = child;
+            }
+            drop(deepest);
+        });
+        dropped.expect("a thread").join().expect("no overflow");
     }
 }

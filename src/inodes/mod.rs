@@ -13,13 +13,17 @@ pub mod inode;
 pub mod ranges;
 pub mod stash;
 pub mod track;
+pub mod tracked;
 
 pub use inode::{Inode, Place};
 
 use crate::backing::{self, Backing, Stat};
 use crate::format::record::{Kind, What};
+use crate::limits;
 use parking_lot::Mutex;
-use std::collections::{HashMap, VecDeque};
+use std::borrow::Borrow;
+use std::collections::{HashSet, VecDeque};
+use std::hash::{Hash, Hasher};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
@@ -29,10 +33,33 @@ const SHARDS: usize = 64;
 /// Marks numbers that are not the backing st_ino.
 const REMAPPED: u64 = 1 << 62;
 
+/// An entry is found by its number, which stands in it.
+struct Entry(Arc<Inode>);
+
+impl Borrow<u64> for Entry {
+    fn borrow(&self) -> &u64 {
+        &self.0.ino
+    }
+}
+
+impl Hash for Entry {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.ino.hash(state);
+    }
+}
+
+impl PartialEq for Entry {
+    fn eq(&self, other: &Entry) -> bool {
+        self.0.ino == other.0.ino
+    }
+}
+
+impl Eq for Entry {}
+
 /// See the module's head.
 pub struct Inodes {
     backing: Arc<Backing>,
-    shards: Vec<Mutex<HashMap<u64, Arc<Inode>>>>,
+    shards: Vec<Mutex<HashSet<Entry>>>,
     root: Arc<Inode>,
     root_device: u64,
     /// O_PATH descriptors held, and how many may be.
@@ -68,7 +95,7 @@ impl Inodes {
                 .clamp(16, 4096),
             backing,
         };
-        table.shard(root.ino).lock().insert(root.ino, root);
+        table.shard(root.ino).lock().insert(Entry(root));
         Ok(table)
     }
 
@@ -82,7 +109,7 @@ impl Inodes {
         &self.root
     }
 
-    fn shard(&self, ino: u64) -> &Mutex<HashMap<u64, Arc<Inode>>> {
+    fn shard(&self, ino: u64) -> &Mutex<HashSet<Entry>> {
         &self.shards[(ino.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 58) as usize % SHARDS]
     }
 
@@ -101,7 +128,10 @@ impl Inodes {
 
     /// The entry with this number.
     pub fn get(&self, ino: u64) -> Option<Arc<Inode>> {
-        self.shard(ino).lock().get(&ino).cloned()
+        self.shard(ino)
+            .lock()
+            .get(&ino)
+            .map(|entry| entry.0.clone())
     }
 
     /// Finds or makes the entry of the file `name` in `parent`, which is probably known already,
@@ -115,7 +145,7 @@ impl Inodes {
         let ino = self.number(&stat);
         {
             let shard = self.shard(ino).lock();
-            if let Some(known) = shard.get(&ino)
+            if let Some(Entry(known)) = shard.get(&ino)
                 && Kind::from_mode(stat.mode) == Some(known.kind)
                 && known.backing_ino == stat.ino
             {
@@ -149,12 +179,12 @@ impl Inodes {
             Kind::from_mode(stat.mode).ok_or_else(|| io::Error::from_raw_os_error(libc::EIO))?;
         let ino = self.number(stat);
         let mut shard = self.shard(ino).lock();
-        if let Some(known) = shard.get(&ino) {
+        if let Some(Entry(known)) = shard.get(&ino) {
             if known.kind == kind && known.backing_ino == stat.ino {
                 known.pins.fetch_add(1, Ordering::Relaxed);
                 let known = known.clone();
                 drop(shard);
-                if known.place.lock().is_none() && stat.nlink > 0 {
+                if known.is_placeless() && stat.nlink > 0 {
                     self.set_place(&known, Some((parent, name)));
                 }
                 return Ok(known);
@@ -166,11 +196,8 @@ impl Inodes {
         inode.pins.store(1, Ordering::Relaxed);
         self.settle_descriptor(&inode, descriptor);
         parent.pins.fetch_add(1, Ordering::Relaxed);
-        *inode.place.lock() = Some(Place {
-            parent: parent.clone(),
-            name: name.to_vec(),
-        });
-        shard.insert(ino, inode.clone());
+        inode.replace_place(Some((parent.clone(), name.into())));
+        shard.insert(Entry(inode.clone()));
         Ok(inode)
     }
 
@@ -208,14 +235,10 @@ impl Inodes {
     pub fn set_place(&self, inode: &Arc<Inode>, place: Option<(&Arc<Inode>, &[u8])>) {
         let new = place.map(|(parent, name)| {
             parent.pins.fetch_add(1, Ordering::Relaxed);
-            Place {
-                parent: parent.clone(),
-                name: name.to_vec(),
-            }
+            (parent.clone(), name.into())
         });
-        let old = std::mem::replace(&mut *inode.place.lock(), new);
-        if let Some(old) = old {
-            self.unpin(&old.parent);
+        if let Some((parent, _)) = inode.replace_place(new) {
+            self.unpin(&parent);
         }
     }
 
@@ -242,6 +265,9 @@ impl Inodes {
     /// A file without names that nobody has open, and whose content no version needs: only the
     /// record of its end is still to be written.
     fn drop_useless_descriptor(&self, inode: &Arc<Inode>) {
+        if inode.track.is_idle() {
+            return;
+        }
         let track = inode.track.lock();
         let gone = |version: &track::Version| version.captured || version.what.has(What::GONE);
         if !track.nameless || !track.versions.iter().all(gone) {
@@ -252,7 +278,7 @@ impl Inodes {
         let mut shard = self.shard(inode.ino).lock();
         if shard
             .get(&inode.ino)
-            .is_some_and(|known| Arc::ptr_eq(known, inode))
+            .is_some_and(|known| Arc::ptr_eq(&known.0, inode))
         {
             shard.remove(&inode.ino);
         }
@@ -312,7 +338,7 @@ impl Inodes {
                 && inode.pins.load(Ordering::Acquire) == 0
                 && shard
                     .get(&inode.ino)
-                    .is_some_and(|known| Arc::ptr_eq(known, &inode));
+                    .is_some_and(|known| Arc::ptr_eq(&known.0, &inode));
             if !idle {
                 return;
             }
@@ -322,11 +348,10 @@ impl Inodes {
                 self.paths.fetch_sub(1, Ordering::Relaxed);
             }
             inode.take_data();
-            let place = inode.place.lock().take();
-            if let Some(place) = place
-                && place.parent.pins.fetch_sub(1, Ordering::AcqRel) == 1
+            if let Some((parent, _)) = inode.replace_place(None)
+                && parent.pins.fetch_sub(1, Ordering::AcqRel) == 1
             {
-                next = Some(place.parent);
+                next = Some(parent);
             }
         }
     }
@@ -395,9 +420,10 @@ impl Inodes {
     }
 }
 
-/// Descriptors that this process may open.
+/// Descriptors that this table may hold: what the process may open, without what the others need.
 fn descriptor_limit() -> u64 {
-    rustix::process::getrlimit(rustix::process::Resource::Nofile)
+    let all = rustix::process::getrlimit(rustix::process::Resource::Nofile)
         .current
-        .unwrap_or(1 << 20)
+        .unwrap_or(1 << 20);
+    all - limits::OTHER_FILES.min(all / 2)
 }

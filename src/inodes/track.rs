@@ -146,6 +146,16 @@ pub struct Track {
 }
 
 impl Track {
+    /// Nothing is left to be recorded or kept: `changed`, `named` and `recorded` speed up what
+    /// follows on a version, and are of no use without one.
+    pub(super) fn is_idle(&self) -> bool {
+        self.versions.is_empty()
+            && self.stash.is_empty()
+            && self.names.is_empty()
+            && self.birth.is_none()
+            && !self.nameless
+    }
+
     /// The newest version before `epoch` that is not captured yet.
     pub fn older_pending(&mut self, epoch: Epoch) -> Option<&mut Version> {
         self.versions

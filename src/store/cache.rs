@@ -8,6 +8,8 @@ use std::sync::Arc;
 
 /// Bytes of memory that a piece of a list takes.
 const PIECE_BYTES: usize = 40;
+/// Bytes of memory that an entry takes beside what it holds: most files are small.
+const ENTRY_BYTES: usize = 200;
 
 /// Something verified.
 #[derive(Clone, Debug)]
@@ -18,10 +20,11 @@ pub(super) enum Verified {
 
 impl Verified {
     fn bytes(&self) -> usize {
-        match self {
+        let held = match self {
             Verified::Data(plain) => plain.len(),
             Verified::List(list) => list.pieces.len() * PIECE_BYTES,
-        }
+        };
+        ENTRY_BYTES + held
     }
 }
 
@@ -85,7 +88,7 @@ mod tests {
 
     #[test]
     fn the_least_recently_used_goes_first() {
-        let mut cache = Cache::new(100);
+        let mut cache = Cache::new(100 + 2 * ENTRY_BYTES);
         let [a, b, c] = [1, 2, 3].map(|n| Hash([n; 32]));
         cache.insert(a, data(40));
         cache.insert(b, data(40));
@@ -97,6 +100,6 @@ mod tests {
         cache.insert(b, data(1000));
         assert!(cache.get(b).is_some());
         assert!(cache.get(a).is_none());
-        assert_eq!(cache.bytes, 1000);
+        assert_eq!(cache.bytes, 1000 + ENTRY_BYTES);
     }
 }

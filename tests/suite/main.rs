@@ -12,6 +12,7 @@ mod hostile;
 mod instant;
 mod keeping;
 mod kept;
+mod limits;
 mod model;
 mod names;
 mod order;

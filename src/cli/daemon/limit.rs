@@ -9,6 +9,7 @@ use std::io;
 /// # Errors
 /// When `/` can't be entered.
 pub fn prepare() -> io::Result<()> {
+    crate::backing::bound_memory();
     // A daemon that stood below its own mount would wait for itself.
     std::env::set_current_dir("/")?;
     // What it makes is its store: nobody else's business. (The files of others are made by
