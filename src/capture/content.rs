@@ -74,6 +74,8 @@ struct Capture<'a> {
     of: &'a AsOf<'a>,
     relied: &'a mut Reliance,
     pieces: Vec<Piece>,
+    /// Where the pieces so far end.
+    done: u64,
     hashed_bytes: u64,
 }
 
@@ -97,6 +99,7 @@ impl Recorder {
             of,
             relied,
             pieces: Vec::new(),
+            done: 0,
             hashed_bytes: 0,
         };
         let before = capture.list_before()?;
@@ -259,7 +262,7 @@ impl Capture<'_> {
 
     /// Reads what is to be read between the end of the pieces so far and `up_to`.
     fn read_fixed(&mut self, to_read: &RangeSet, up_to: u64) -> Result<(), Failed> {
-        let done = self.done();
+        let done = self.done;
         let ranges: Vec<_> = to_read.iter().collect();
         for range in ranges {
             let range = range.start.max(done)..range.end.min(up_to);
@@ -309,18 +312,14 @@ impl Capture<'_> {
         Ok(map.iter().collect())
     }
 
-    /// End of the pieces so far.
-    fn done(&self) -> u64 {
-        self.pieces.iter().map(Piece::len).sum()
-    }
-
     fn hole_up_to(&mut self, end: u64) {
-        let done = self.done();
-        if end > done {
+        let more = end.saturating_sub(self.done);
+        if more > 0 {
             match self.pieces.last_mut() {
-                Some(Piece::Hole { len }) => *len += end - done,
-                _ => self.pieces.push(Piece::Hole { len: end - done }),
+                Some(Piece::Hole { len }) => *len += more,
+                _ => self.pieces.push(Piece::Hole { len: more }),
             }
+            self.done = end;
         }
     }
 
@@ -328,13 +327,14 @@ impl Capture<'_> {
     fn take_over(&mut self, piece: Piece) -> Result<bool, Failed> {
         match piece {
             Piece::Hole { len } => {
-                let end = self.done() + len;
+                let end = self.done + len;
                 self.hole_up_to(end);
                 Ok(true)
             }
             Piece::Data { hash, .. } => {
                 let there = self.recorder.store.rely(self.relied, hash)?;
                 if there {
+                    self.done += piece.len();
                     self.pieces.push(piece);
                 }
                 Ok(there)
@@ -363,6 +363,7 @@ impl Capture<'_> {
             return Err(Failed::Stopped);
         }
         self.hashed_bytes += u64::from(len);
+        self.done += u64::from(len);
         self.pieces.push(Piece::Data { len, hash });
         Ok(())
     }
