@@ -173,10 +173,7 @@ impl Recorder {
             let mut track = change.directory.track.lock();
             if self.scan.keeps_names(change.directory.ino) {
                 if track.names.is_empty() {
-                    self.scan.keep(&self.inodes, change.directory);
-                }
-                if let Some(child) = &change.before {
-                    self.scan.keep(&self.inodes, child);
+                    self.scan.keep(&self.inodes, change.directory, true);
                 }
                 track
                     .names
@@ -220,7 +217,7 @@ impl Recorder {
     /// Before the last name of `inode` goes: whether there is room to keep what no epoch holds yet.
     ///
     /// # Errors
-    /// `Wait`: there will be when something was captured.
+    /// `Wait`: there will be when something was captured, or the scan has caught up.
     pub fn may_remove(&self, inode: &Inode) -> Result<(), Wait> {
         if !self.trouble.is_recording() {
             return Ok(());
@@ -231,7 +228,8 @@ impl Recorder {
             && self
                 .look(inode)
                 .is_ok_and(|look| kept + look.stat.blocks * 512 > self.options.hooks.kept_bytes);
-        if (self.inodes.is_short() || full) && self.makes_room() {
+        let short = self.inodes.is_short() || self.scan.keeps_much();
+        if (short || full) && self.makes_room() {
             return Err(Wait::Removed);
         }
         Ok(())
@@ -239,10 +237,11 @@ impl Recorder {
 
     /// Whether something will be free when what is noted has been recorded.
     fn makes_room(&self) -> bool {
-        self.pending_epochs() > 0
+        let cut = self.pending_epochs() > 0
             || self
                 .cut(EpochKind::Checkpoint, false, false, Vec::new())
-                .is_some()
+                .is_some();
+        cut || self.scan.keeps_anything()
     }
 
     /// Cuts when `inode` holds content that stood for `settle` and is in no epoch but the open
@@ -308,17 +307,17 @@ impl Recorder {
     /// While the scan has not reached `inode`, it has an implicit version of the scan's epoch
     /// with everything in it: makes that explicit before the first change.
     fn enrol(&self, inode: &Arc<Inode>, track: &mut Track) {
-        let Some(epoch) = self.scan.enrols(inode.ino) else {
-            return;
-        };
-        if track.identity == Identity::New || track.version(epoch).is_some() {
+        if track.nameless {
             return;
         }
+        let Some(epoch) = self.scan.enrol(inode.ino) else {
+            return;
+        };
         let mut version = Version::new(epoch);
         version.dirty.everything();
         version.what = What::CONTENT.with(What::ATTRIBUTES);
         self.keep_attributes(inode, &mut version);
-        self.scan.keep(&self.inodes, inode);
+        self.scan.keep(&self.inodes, inode, false);
         self.inodes.pin(inode);
         track.versions.insert(0, version);
     }
@@ -456,7 +455,7 @@ impl NamesDeed<'_> {
     pub fn created(&self, inode: &Arc<Inode>) {
         let recorder = self.recorder;
         let Some(held) = &self.held else { return };
-        recorder.scan.note_new(inode.ino);
+        recorder.scan.note_new(inode.ino, held.body.number);
         let mut track = inode.track.lock();
         track.identity = Identity::New;
         recorder.touch(

@@ -4,9 +4,10 @@
 //!
 //! 1. Until it has reached a file, the file has an implicit version of the scan's epoch. The first
 //!    operation that touches it makes that explicit (`deed::enrol`): touching does not scan.
-//! 2. Whether a file is reached is decided under its `track`, by the scan and by operations.
-//! 3. A directory's listing, and what stands under each name, is read live first; then the names
-//!    that were changed meanwhile are laid over it (`Track::names`, kept until all are reached).
+//! 2. Whether a file has one, or needs none, is decided under its `track`, once.
+//! 3. A directory's listing is read live; names that were changed meanwhile are taken from what
+//!    was kept of them (`Track::names`). Directories in which names changed come first, so that
+//!    what is kept for them is given back soon.
 //! 4. The scan goes by inode, never by path: a subtree that is moved away is followed.
 //! 5. Its batches are facts: each is committed by itself, none names what is not in the store.
 
@@ -23,7 +24,7 @@ use crate::limits;
 use crate::store::{Commit, StoreError};
 use crate::time::Timestamp;
 use parking_lot::{Mutex, MutexGuard};
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -42,6 +43,16 @@ pub(super) enum ScanError {
     Stopped,
 }
 
+/// Files that were touched before the scan reached them, pinned, by serial number.
+#[derive(Default)]
+struct Kept {
+    files: HashMap<u64, Arc<Inode>>,
+    /// Those that the scan has not met yet.
+    unmet: HashSet<u64>,
+    /// Directories among them in which names changed.
+    urgent: Vec<Arc<Inode>>,
+}
+
 /// What operations and capture threads ask of the scan.
 #[derive(Default)]
 pub(super) struct ScanState {
@@ -54,11 +65,11 @@ pub(super) struct ScanState {
     bytes: AtomicU64,
     first: AtomicBool,
     time: Mutex<Timestamp>,
-    /// Files that have, or need not have, a version of the scan's epoch.
+    /// Files that have got a version of the scan's epoch, or need none.
     reached: Mutex<HashSet<u64>>,
     /// Directories whose names were taken.
     named: Mutex<HashSet<u64>>,
-    kept: Mutex<Vec<Arc<Inode>>>,
+    kept: Mutex<Kept>,
     results: Mutex<Vec<Captured>>,
     order: Mutex<()>,
 }
@@ -96,15 +107,16 @@ impl ScanState {
         self.order.lock()
     }
 
-    /// The epoch in which a file must be enrolled before it is changed.
-    pub(super) fn enrols(&self, ino: u64) -> Option<Epoch> {
+    /// The epoch in which a file must be enrolled before it is changed. Says so once: the caller
+    /// does it. To be called under the file's `track`.
+    pub(super) fn enrol(&self, ino: u64) -> Option<Epoch> {
         let epoch = self.epoch()?;
-        (!self.reached.lock().contains(&ino)).then_some(epoch)
+        self.reached.lock().insert(ino).then_some(epoch)
     }
 
     /// Whether it must be kept what the names of a directory are before they change.
     pub(super) fn keeps_names(&self, ino: u64) -> bool {
-        self.is_running() && !self.named.lock().contains(&ino)
+        self.is_running() && !self.are_names_taken(ino)
     }
 
     /// The names of a directory were taken.
@@ -112,16 +124,34 @@ impl ScanState {
         self.named.lock().insert(ino);
     }
 
-    /// A file that was made while the scan runs is none of its business.
-    pub(super) fn note_new(&self, ino: u64) {
-        if self.is_running() {
+    /// Whether they were.
+    pub(super) fn are_names_taken(&self, ino: u64) -> bool {
+        self.named.lock().contains(&ino)
+    }
+
+    /// A file that was made in an epoch behind the scan's is none of its business.
+    pub(super) fn note_new(&self, ino: u64, epoch: Epoch) {
+        if self.epoch().is_some_and(|scan| scan < epoch) {
             self.reached.lock().insert(ino);
             self.named.lock().insert(ino);
         }
     }
 
-    /// Keeps a file reachable until the scan has ended.
-    pub(super) fn keep(&self, inodes: &Inodes, inode: &Arc<Inode>) {
+    /// Keeps a file reachable until the scan is done with it. `names`: it is a directory, and
+    /// names in it are about to change.
+    pub(super) fn keep(&self, inodes: &Inodes, inode: &Arc<Inode>, names: bool) {
+        let mut kept = self.kept.lock();
+        let new = kept.files.insert(inode.serial, inode.clone()).is_none();
+        if new {
+            kept.unmet.insert(inode.serial);
+        }
+        if names {
+            kept.urgent.push(inode.clone());
+        }
+        drop(kept);
+        if !new {
+            return;
+        }
         inodes.pin(inode);
         if let Err(error) = inodes.keep_descriptor(inode) {
             log::debug!(
@@ -129,7 +159,44 @@ impl ScanState {
                 inode.ino
             );
         }
-        self.kept.lock().push(inode.clone());
+    }
+
+    /// So much is kept that nothing more should be before the scan has caught up.
+    pub(super) fn keeps_much(&self) -> bool {
+        self.is_running() && self.kept.lock().files.len() >= limits::SCAN_KEPT_MAX
+    }
+
+    /// Something is kept, and will be given back as the scan goes on.
+    pub(super) fn keeps_anything(&self) -> bool {
+        self.is_running() && !self.kept.lock().files.is_empty()
+    }
+
+    fn meet(&self, serial: u64) -> bool {
+        self.kept.lock().unmet.remove(&serial)
+    }
+
+    /// A directory in which names changed before they were taken.
+    pub(super) fn next_urgent(&self) -> Option<Arc<Inode>> {
+        self.kept.lock().urgent.pop()
+    }
+
+    /// Gives a file back when the scan needs nothing of it any more.
+    pub(super) fn release(&self, inodes: &Inodes, inode: &Arc<Inode>) {
+        let Some(epoch) = self.epoch() else { return };
+        if !self.kept.lock().files.contains_key(&inode.serial) {
+            return;
+        }
+        let names_wanted = inode.kind == Kind::Dir && !self.are_names_taken(inode.ino);
+        if names_wanted || inode.track.lock().version(epoch).is_some() {
+            return;
+        }
+        let mut kept = self.kept.lock();
+        kept.unmet.remove(&inode.serial);
+        let file = kept.files.remove(&inode.serial);
+        drop(kept);
+        if let Some(file) = file {
+            inodes.unpin(&file);
+        }
     }
 
     pub(super) fn takes(&self, epoch: Epoch) -> bool {
@@ -166,6 +233,8 @@ pub(super) struct Walk {
     pub(super) seen: HashSet<FileId>,
     pub(super) lost_names: Vec<(FileId, Kind)>,
     pub(super) names: Vec<(FileId, Vec<u8>, Dirent)>,
+    /// Number of the directory that is being read.
+    pub(super) reading: Option<u64>,
     actors: commit::ActorIds,
     statistics: EpochStatistics,
     facts: u64,
@@ -246,15 +315,18 @@ impl Recorder {
             }
             self.scan.running.store(false, Ordering::Release);
         }
-        for inode in std::mem::take(&mut *self.scan.kept.lock()) {
+        let kept = std::mem::take(&mut *self.scan.kept.lock());
+        for inode in kept.files.into_values() {
             self.forget_version(&inode, epoch);
             inode.track.lock().names.clear();
             self.inodes.unpin(&inode);
         }
-        self.scan.reached.lock().clear();
-        self.scan.named.lock().clear();
+        // With the memory that they took: there was an entry for each file.
+        drop(std::mem::take(&mut *self.scan.reached.lock()));
+        drop(std::mem::take(&mut *self.scan.named.lock()));
         self.scan.whole.store(result.is_ok(), Ordering::Release);
         self.signal.raise();
+        crate::backing::give_memory_back();
     }
 
     fn scan_all(&self) -> Result<(), ScanError> {
@@ -264,7 +336,9 @@ impl Recorder {
         self.scan_inode(&mut walk, &root)?;
         let mut stack = vec![root];
         while let Some(directory) = stack.pop() {
-            let result = self.scan_directory(&mut walk, &directory, &mut stack);
+            let result = self
+                .scan_urgent(&mut walk, &mut stack)
+                .and_then(|()| self.scan_directory(&mut walk, &directory, &mut stack));
             self.inodes.unpin(&directory);
             result?;
         }
@@ -288,6 +362,7 @@ impl Recorder {
             seen: HashSet::new(),
             lost_names: Vec::new(),
             names: Vec::new(),
+            reading: None,
             actors: commit::ActorIds::new(),
             statistics: EpochStatistics::default(),
             facts: 0,
@@ -336,7 +411,14 @@ impl Recorder {
             self.capture_up_to(inode, walk.epoch);
             self.scan.job_done();
         }
-        if self.scan.results.lock().len() as u64 >= commit::SCAN_BATCH {
+        self.commit_due_facts(walk)
+    }
+
+    /// Commits what has come together when it is much, or when somebody waits for it.
+    pub(super) fn commit_due_facts(&self, walk: &mut Walk) -> Result<(), ScanError> {
+        let facts = self.scan.results.lock().len().max(walk.names.len()) as u64;
+        let hurried = facts >= commit::SCAN_BATCH / 20 && self.scan.keeps_much();
+        if facts >= commit::SCAN_BATCH || hurried {
             self.commit_facts(walk)?;
         }
         Ok(())
@@ -360,7 +442,8 @@ impl Recorder {
         unread: bool,
     ) -> bool {
         let mut track = inode.track.lock();
-        if !self.scan.reached.lock().insert(inode.ino) {
+        let first = self.scan.reached.lock().insert(inode.ino);
+        if !first && !self.scan.meet(inode.serial) {
             return false;
         }
         self.scan.files.fetch_add(1, Ordering::Relaxed);
@@ -377,7 +460,12 @@ impl Recorder {
             {
                 version.dirty = crate::inodes::track::Dirty::default();
             }
+            // Also if it is captured already: who does that may still be on the way to deliver it.
             return true;
+        }
+        if !first {
+            // Enrolled, and recorded since: what it is now is of a later epoch.
+            return false;
         }
         let look = self.look(inode).ok();
         if look.is_some_and(|look| walk.is_clean(&look, live, unread)) {
@@ -406,33 +494,23 @@ impl Recorder {
             if self.scan.jobs.load(Ordering::Acquire) == 0 {
                 return Ok(());
             }
-            if self.scan.results.lock().len() as u64 >= commit::SCAN_BATCH {
-                self.commit_facts(walk)?;
-            }
+            self.commit_due_facts(walk)?;
             self.signal.wait(seen, Duration::from_millis(50));
         }
     }
 
     /// Everything that lost its name and was found nowhere else has gone, with all below it.
     fn bury(&self, walk: &mut Walk) -> Result<(), ScanError> {
-        let before = Epoch(walk.epoch.0 - 1);
         let mut dead = std::mem::take(&mut walk.lost_names);
         let mut buried = HashSet::new();
+        let mut batch = walk.batch();
         while let Some((id, kind)) = dead.pop() {
             if walk.seen.contains(&id) || !buried.insert(id) {
                 continue;
             }
-            let view = self.store.view();
-            let children = if kind == Kind::Dir {
-                view.list_at(id, before, None, usize::MAX)?
-            } else {
-                Vec::new()
-            };
-            drop(view);
-            let mut batch = Commit {
-                epoch: walk.epoch,
-                ..Commit::default()
-            };
+            if kind == Kind::Dir {
+                self.bury_names(walk, id, &mut dead)?;
+            }
             batch.inodes.push((id, InodeVersion::Gone));
             batch.changes.push((
                 id,
@@ -441,20 +519,52 @@ impl Recorder {
                     actors: Vec::new(),
                 },
             ));
-            for (name, child, kind) in children {
-                walk.names.push((id, name, Dirent::Gone));
-                dead.push((child, kind));
-            }
             walk.statistics.inodes += 1;
             walk.facts += 1;
-            let gone = self.store.view().inode_at(id, before)?;
-            let gone = gone.map(|(_, version)| version);
-            self.from_before
-                .lock()
-                .exchange(gone.as_ref(), &InodeVersion::Gone);
+            self.exchange_gone(walk, id)?;
+            if batch.inodes.len() as u64 >= commit::SCAN_BATCH {
+                self.check_stop()?;
+                self.store
+                    .commit(std::mem::replace(&mut batch, walk.batch()))?;
+            }
+        }
+        if !batch.inodes.is_empty() {
             self.store.commit(batch)?;
         }
         Ok(())
+    }
+
+    /// A file that has gone is not among those whose content was never imported.
+    fn exchange_gone(&self, walk: &Walk, id: FileId) -> Result<(), StoreError> {
+        let before = Epoch(walk.epoch.0 - 1);
+        let gone = self.store.view().inode_at(id, before)?;
+        let gone = gone.map(|(_, version)| version);
+        self.from_before
+            .lock()
+            .exchange(gone.as_ref(), &InodeVersion::Gone);
+        Ok(())
+    }
+
+    /// The names in a directory that has gone.
+    fn bury_names(
+        &self,
+        walk: &mut Walk,
+        directory: FileId,
+        dead: &mut Vec<(FileId, Kind)>,
+    ) -> Result<(), ScanError> {
+        let mut after: Option<Vec<u8>> = None;
+        loop {
+            let page = self.names_in_store(walk, directory, after.as_deref())?;
+            let Some((last, ..)) = page.last() else {
+                return Ok(());
+            };
+            after = Some(last.clone());
+            for (name, child, kind) in page {
+                walk.names.push((directory, name, Dirent::Gone));
+                dead.push((child, kind));
+            }
+            self.commit_due_facts(walk)?;
+        }
     }
 
     /// Commits what has come together since the last time.
@@ -464,10 +574,7 @@ impl Recorder {
         if captured.is_empty() && names.is_empty() {
             return Ok(());
         }
-        let mut batch = Commit {
-            epoch: walk.epoch,
-            ..Commit::default()
-        };
+        let mut batch = walk.batch();
         let view = self.store.view();
         let mut done = Vec::with_capacity(captured.len());
         for file in captured {
@@ -499,7 +606,10 @@ impl Recorder {
         };
         for inode in done {
             self.forget_version(&inode, walk.epoch);
+            self.scan.release(&self.inodes, &inode);
         }
+        // Who waits for descriptors can go on.
+        self.signal.raise();
         Ok(result?)
     }
 
@@ -517,10 +627,7 @@ impl Recorder {
                 unseen_mappings: false,
                 statistics: walk.statistics,
             };
-            let mut batch = Commit {
-                epoch: walk.epoch,
-                ..Commit::default()
-            };
+            let mut batch = walk.batch();
             batch.record = Some((record, time, time));
             batch.actors = self.new_actors(&walk.actors);
             self.store.commit(batch)?;
@@ -580,6 +687,13 @@ impl Recorder {
 }
 
 impl Walk {
+    fn batch(&self) -> Commit {
+        Commit {
+            epoch: self.epoch,
+            ..Commit::default()
+        }
+    }
+
     /// Whether the file is certainly what the store holds: same size and times, and looked at
     /// long enough after its last change that another one would show.
     fn is_clean(&self, look: &Look, live: Option<LiveEntry>, unread: bool) -> bool {

@@ -1,15 +1,29 @@
 //! The scan of one directory: its names as they were when the scan began, against what the store
 //! holds of them.
+//!
+//! 1. It is read page by page: neither its listing nor what the store has of it is in memory.
+//! 2. Until the end of the reading operations keep what each name was before they change it
+//!    (`Track::names`). What was kept decides; a listed name counts only if, after its file was
+//!    looked up, nothing was kept of it.
 
 use super::Recorder;
 use super::scan::{ScanError, Walk};
-use crate::backing::DirStream;
+use crate::backing::{self, DirStream};
 use crate::format::record::{Dirent, Kind};
 use crate::id::{Epoch, FileId};
 use crate::inodes::Inode;
-use std::collections::{HashMap, HashSet};
+use crate::limits;
+use std::collections::HashSet;
 use std::os::fd::AsFd;
 use std::sync::Arc;
+
+/// A directory while it is read.
+struct Reading<'a> {
+    directory: &'a Arc<Inode>,
+    id: FileId,
+    /// Names that were changed since the scan began, and are done with.
+    told: HashSet<Vec<u8>>,
+}
 
 impl Recorder {
     /// Takes the names of `directory`, reaches every file in it, and puts its folders on `stack`
@@ -20,163 +34,299 @@ impl Recorder {
         directory: &Arc<Inode>,
         stack: &mut Vec<Arc<Inode>>,
     ) -> Result<(), ScanError> {
-        self.check_stop()?;
-        let names = self.names_at_scan(directory)?;
-        self.scan_names(walk, directory, &names, stack)
+        if self.scan.are_names_taken(directory.ino) {
+            return Ok(());
+        }
+        let outer = walk.reading.replace(directory.ino);
+        let outermost = outer.is_none();
+        let mut reading = Reading {
+            directory,
+            id: self.file_id(directory)?,
+            told: HashSet::new(),
+        };
+        self.read_live(walk, &mut reading, outermost, stack)?;
+        self.find_lost_names(walk, &mut reading, stack)?;
+        self.end_reading(walk, &mut reading, stack)?;
+        walk.reading = outer;
+        self.scan.release(&self.inodes, directory);
+        Ok(())
     }
 
-    /// Reaches what stood under each of the names, which are all that `directory` had.
-    fn scan_names(
+    /// Directories in which names changed before they were taken.
+    pub(super) fn scan_urgent(
         &self,
         walk: &mut Walk,
-        directory: &Arc<Inode>,
-        names: &HashSet<Vec<u8>>,
         stack: &mut Vec<Arc<Inode>>,
     ) -> Result<(), ScanError> {
-        let id = self.file_id(directory)?;
-        let mut known = self.names_in_store(walk, id)?;
-        for name in names {
-            self.check_stop()?;
-            let Some(child) = self.child(directory, name)? else {
-                continue;
-            };
-            let result = self.scan_name(walk, id, name, &child, &mut known);
-            match result {
-                Ok(true) => stack.push(child),
-                Ok(false) => self.inodes.unpin(&child),
-                Err(error) => {
-                    self.inodes.unpin(&child);
-                    return Err(error);
-                }
+        while let Some(directory) = self.scan.next_urgent() {
+            if walk.reading != Some(directory.ino) {
+                self.scan_directory(walk, &directory, stack)?;
             }
         }
-        // From here on changes of names need not be kept.
-        let mut track = directory.track.lock();
-        track.names.clear();
-        self.scan.names_taken(directory.ino);
-        drop(track);
-        for (name, (child, kind)) in known {
-            walk.lost_names.push((child, kind));
-            walk.names.push((id, name, Dirent::Gone));
-        }
-        self.commit_names(walk)
+        Ok(())
     }
 
-    /// One name; true if it is a folder that is to be entered.
-    fn scan_name(
+    fn read_live(
         &self,
         walk: &mut Walk,
-        directory: FileId,
-        name: &[u8],
-        child: &Arc<Inode>,
-        known: &mut HashMap<Vec<u8>, (FileId, Kind)>,
-    ) -> Result<bool, ScanError> {
-        self.scan_inode(walk, child)?;
-        let id = self.file_id(child)?;
-        match known.remove(name) {
-            Some((before, kind)) if before == id && kind == child.kind => {}
-            before => {
-                if let Some(before) = before {
-                    walk.lost_names.push(before);
+        reading: &mut Reading<'_>,
+        outermost: bool,
+        stack: &mut Vec<Arc<Inode>>,
+    ) -> Result<(), ScanError> {
+        let directory = reading.directory;
+        let opened = directory
+            .path(self.inodes.backing().root())
+            .and_then(|path| DirStream::open(path.as_fd()));
+        let mut stream = match opened {
+            Ok(stream) => stream,
+            Err(error) => return self.unlisted(directory, error),
+        };
+        let mut cookie = 0;
+        loop {
+            self.check_stop()?;
+            if outermost {
+                self.scan_urgent(walk, stack)?;
+            }
+            let mut page = Vec::new();
+            let listed = stream.read(cookie, &mut |entry| {
+                if page.len() == limits::DIR_PAGE {
+                    return false;
                 }
-                let dirent = Dirent::Present {
-                    id,
-                    kind: child.kind,
-                };
-                walk.names.push((directory, name.to_vec(), dirent));
+                cookie = entry.cookie;
+                page.push(entry.name.clone());
+                true
+            });
+            if let Err(error) = listed {
+                return self.unlisted(directory, error);
             }
+            if page.is_empty() {
+                return Ok(());
+            }
+            self.scan_page(walk, reading, page, stack)?;
         }
-        Ok(child.kind == Kind::Dir)
     }
 
-    /// The names of a directory when the scan began: the live listing, with what was changed
-    /// meanwhile laid over it.
-    fn names_at_scan(&self, directory: &Arc<Inode>) -> Result<HashSet<Vec<u8>>, ScanError> {
-        let mut names = HashSet::new();
-        match self.list_live(directory, &mut names) {
-            Ok(()) => {}
-            Err(error) if is_unreadable(&error) => {
-                self.note_unreadable(directory, super::deed::lost_reason(&error));
-            }
-            Err(error) => return Err(error.into()),
-        }
-        for (name, before) in &directory.track.lock().names {
-            match before {
-                Some(_) => names.insert(name.clone()),
-                None => names.remove(name),
-            };
-        }
-        Ok(names)
-    }
-
-    fn list_live(
+    fn scan_page(
         &self,
-        directory: &Arc<Inode>,
-        names: &mut HashSet<Vec<u8>>,
-    ) -> std::io::Result<()> {
-        let path = directory.path(self.inodes.backing().root())?;
-        let mut stream = DirStream::open(path.as_fd())?;
-        stream.read(0, &mut |entry| {
-            if entry.name != b"." && entry.name != b".." {
-                names.insert(entry.name.to_vec());
+        walk: &mut Walk,
+        reading: &mut Reading<'_>,
+        page: Vec<Vec<u8>>,
+        stack: &mut Vec<Arc<Inode>>,
+    ) -> Result<(), ScanError> {
+        for name in page {
+            self.take_kept(walk, reading, stack)?;
+            if name != b"." && name != b".." && !reading.told.contains(&name) {
+                self.scan_listed(walk, reading, &name, stack)?;
             }
-            true
-        })
+        }
+        Ok(())
     }
 
-    /// The file that stood under a name when the scan began, pinned. The live directory is asked
-    /// first: an operation that changes the name keeps what it was before it does so. Numbers
-    /// would not do: that of a file which was removed since comes back with another one.
-    fn child(&self, directory: &Arc<Inode>, name: &[u8]) -> Result<Option<Arc<Inode>>, ScanError> {
-        let present = self.inodes.find_new(directory, name);
-        let kept = directory.track.lock().names.get(name).cloned();
-        if let Some(before) = kept {
-            if let Some(inode) = &before {
-                self.inodes.pin(inode);
-            }
-            if let Ok((other, _)) = present {
-                self.inodes.unpin(&other);
-            }
-            return Ok(before);
+    /// A directory that can't be listed: it was removed (then all its names were kept), or it is
+    /// not for us to read.
+    fn unlisted(&self, directory: &Arc<Inode>, error: std::io::Error) -> Result<(), ScanError> {
+        if error.raw_os_error() == Some(libc::ENOENT) {
+            return Ok(());
         }
-        match present {
-            Ok((inode, _)) => Ok(Some(inode)),
-            Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Ok(None),
+        if is_unreadable(&error) {
+            self.note_unreadable(directory, super::deed::lost_reason(&error));
+            return Ok(());
+        }
+        Err(error.into())
+    }
+
+    fn scan_listed(
+        &self,
+        walk: &mut Walk,
+        reading: &Reading<'_>,
+        name: &[u8],
+        stack: &mut Vec<Arc<Inode>>,
+    ) -> Result<(), ScanError> {
+        let child = match self.inodes.find_new(reading.directory, name) {
+            Ok((child, _)) => child,
+            // Removed since it was listed: that was kept.
+            Err(error) if error.raw_os_error() == Some(libc::ENOENT) => return Ok(()),
             Err(error) if is_unreadable(&error) => {
                 log::warn!(
                     "{} can't be looked at: {error}",
                     String::from_utf8_lossy(name)
                 );
-                Ok(None)
+                return Ok(());
             }
-            Err(error) => Err(error.into()),
+            Err(error) => return Err(error.into()),
+        };
+        let track = &reading.directory.track;
+        if !track.is_idle() && track.lock().names.contains_key(name) {
+            // Changed between the listing and the look: what was kept comes next.
+            self.inodes.unpin(&child);
+            return Ok(());
+        }
+        self.scan_name(walk, reading.id, name, child, stack)
+    }
+
+    /// Takes what was kept of names since the last time.
+    fn take_kept(
+        &self,
+        walk: &mut Walk,
+        reading: &mut Reading<'_>,
+        stack: &mut Vec<Arc<Inode>>,
+    ) -> Result<(), ScanError> {
+        if reading.directory.track.is_idle() {
+            return Ok(());
+        }
+        let kept = std::mem::take(&mut reading.directory.track.lock().names);
+        for (name, before) in kept {
+            // Only what it was before the first change is of the scan's instant.
+            if !reading.told.insert(name.clone()) {
+                continue;
+            }
+            match before {
+                Some(child) => {
+                    self.inodes.pin(&child);
+                    self.scan_name(walk, reading.id, &name, child, stack)?;
+                }
+                None => {
+                    if let Some(Dirent::Present { id, kind }) =
+                        self.name_in_store(walk, reading.id, &name)?
+                    {
+                        self.lose_name(walk, reading.id, name, (id, kind))?;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// From now on changes of names need not be kept.
+    fn end_reading(
+        &self,
+        walk: &mut Walk,
+        reading: &mut Reading<'_>,
+        stack: &mut Vec<Arc<Inode>>,
+    ) -> Result<(), ScanError> {
+        loop {
+            self.take_kept(walk, reading, stack)?;
+            let track = reading.directory.track.lock();
+            if track.names.is_empty() {
+                self.scan.names_taken(reading.directory.ino);
+                return Ok(());
+            }
         }
     }
 
-    fn names_in_store(
+    /// Names that the store has and the directory had no more. A name of which nothing was kept is
+    /// as it was when the scan began.
+    fn find_lost_names(
+        &self,
+        walk: &mut Walk,
+        reading: &mut Reading<'_>,
+        stack: &mut Vec<Arc<Inode>>,
+    ) -> Result<(), ScanError> {
+        let mut after: Option<Vec<u8>> = None;
+        loop {
+            self.check_stop()?;
+            let page = self.names_in_store(walk, reading.id, after.as_deref())?;
+            let Some((last, ..)) = page.last() else {
+                return Ok(());
+            };
+            after = Some(last.clone());
+            for (name, id, kind) in page {
+                let gone = self.is_absent(reading.directory, &name);
+                self.take_kept(walk, reading, stack)?;
+                if gone && !reading.told.contains(&name) {
+                    self.lose_name(walk, reading.id, name, (id, kind))?;
+                }
+            }
+        }
+    }
+
+    fn is_absent(&self, directory: &Arc<Inode>, name: &[u8]) -> bool {
+        let path = directory.path(self.inodes.backing().root());
+        path.and_then(|path| backing::stat_at(path.as_fd(), name))
+            .is_err_and(|error| error.raw_os_error() == Some(libc::ENOENT))
+    }
+
+    fn lose_name(
+        &self,
+        walk: &mut Walk,
+        directory: FileId,
+        name: Vec<u8>,
+        before: (FileId, Kind),
+    ) -> Result<(), ScanError> {
+        walk.lost_names.push(before);
+        walk.names.push((directory, name, Dirent::Gone));
+        self.commit_due_facts(walk)
+    }
+
+    /// One name: reaches its file, and puts it on `stack` (pinned) if it is a folder, which is to
+    /// be entered.
+    fn scan_name(
+        &self,
+        walk: &mut Walk,
+        directory: FileId,
+        name: &[u8],
+        child: Arc<Inode>,
+        stack: &mut Vec<Arc<Inode>>,
+    ) -> Result<(), ScanError> {
+        let result = self.scan_child(walk, directory, name, &child);
+        if result.is_ok() && child.kind == Kind::Dir {
+            stack.push(child);
+        } else {
+            self.inodes.unpin(&child);
+        }
+        result
+    }
+
+    fn scan_child(
+        &self,
+        walk: &mut Walk,
+        directory: FileId,
+        name: &[u8],
+        child: &Arc<Inode>,
+    ) -> Result<(), ScanError> {
+        self.scan_inode(walk, child)?;
+        let now = Dirent::Present {
+            id: self.file_id(child)?,
+            kind: child.kind,
+        };
+        let before = self.name_in_store(walk, directory, name)?;
+        if before == Some(now) {
+            return Ok(());
+        }
+        if let Some(Dirent::Present { id, kind }) = before {
+            walk.lost_names.push((id, kind));
+        }
+        walk.names.push((directory, name.to_vec(), now));
+        self.commit_due_facts(walk)
+    }
+
+    fn name_in_store(
         &self,
         walk: &Walk,
         directory: FileId,
-    ) -> Result<HashMap<Vec<u8>, (FileId, Kind)>, ScanError> {
+        name: &[u8],
+    ) -> Result<Option<Dirent>, ScanError> {
         if walk.fresh {
-            return Ok(HashMap::new());
+            return Ok(None);
         }
         let before = Epoch(walk.epoch.0 - 1);
-        let listed = self
-            .store
-            .view()
-            .list_at(directory, before, None, usize::MAX)?;
-        Ok(listed
-            .into_iter()
-            .map(|(name, id, kind)| (name, (id, kind)))
-            .collect())
+        let found = self.store.view().dirent_at(directory, name, before)?;
+        Ok(found.map(|(_, dirent)| dirent))
     }
 
-    fn commit_names(&self, walk: &mut Walk) -> Result<(), ScanError> {
-        if walk.names.len() as u64 >= super::commit::SCAN_BATCH {
-            self.commit_facts(walk)?;
+    /// The next names of a directory that the store had before the scan.
+    pub(super) fn names_in_store(
+        &self,
+        walk: &Walk,
+        directory: FileId,
+        after: Option<&[u8]>,
+    ) -> Result<Vec<(Vec<u8>, FileId, Kind)>, ScanError> {
+        if walk.fresh {
+            return Ok(Vec::new());
         }
-        Ok(())
+        let before = Epoch(walk.epoch.0 - 1);
+        let view = self.store.view();
+        Ok(view.list_at(directory, before, after, limits::DIR_PAGE)?)
     }
 }
 
@@ -262,7 +412,12 @@ mod tests {
         }
         recorder.capture_queued();
         recorder.commit_facts(&mut walk).unwrap();
-        let names = recorder.names_at_scan(&b).unwrap();
+        let mut reading = Reading {
+            directory: &b,
+            id: recorder.file_id(&b).unwrap(),
+            told: HashSet::new(),
+        };
+        let page = vec![b"x".to_vec()];
         // Now b has been read, and none of its files has been reached.
         let old = found(&recorder, &a, "x");
         let id = recorder.file_id(&old).unwrap();
@@ -282,8 +437,11 @@ mod tests {
             fs::rename(again, dir.join("b/x")).unwrap();
         });
         let mut rest = Vec::new();
-        let scanned = recorder.scan_names(&mut walk, &b, &names, &mut rest);
+        let scanned = recorder.scan_page(&mut walk, &mut reading, page, &mut rest);
         scanned.unwrap();
+        recorder
+            .end_reading(&mut walk, &mut reading, &mut rest)
+            .unwrap();
         let last = walk.names.last().unwrap();
         let expected = Dirent::Present {
             id,

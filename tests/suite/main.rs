@@ -19,6 +19,7 @@ mod order;
 mod preserve;
 mod quickstart;
 mod restore;
+mod scan;
 mod snapdir;
 mod space;
 mod stalls;

@@ -1,0 +1,9 @@
+#!/bin/bash
+# Random changes by three threads during the first import, again and again: `first` must be the
+# tree as it was at the mount, and a snapshot afterwards the live tree.
+#   tests/soak/import.sh [ROUNDS [FILES [SEED]]]
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+export REWINDFS_SCAN_ROUNDS=${1:-20} REWINDFS_SCAN_FILES=${2:-15000} REWINDFS_SEED=${3:-$RANDOM}
+echo "seed $REWINDFS_SEED, $REWINDFS_SCAN_ROUNDS rounds of $REWINDFS_SCAN_FILES files"
+exec cargo test --release --test suite -- --nocapture scan::changes_during_the_first_import_are_not_in_it

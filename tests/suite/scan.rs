@@ -1,0 +1,194 @@
+//! The first import while people work in the tree. The snapshot `first` is of the instant of the
+//! mount, whatever is changed before the scan gets there.
+
+use crate::harness::compare::{Except, Tree};
+use crate::harness::{Mounted, Sandbox, noise, sized, sys, write};
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+use std::fs::{self, File, OpenOptions};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+/// Folders of the tree; each has FILES files, which two of three have a second name elsewhere.
+const FOLDERS: usize = 60;
+
+fn number(name: &str, otherwise: usize) -> usize {
+    let given = std::env::var(name).ok();
+    given
+        .and_then(|text| text.parse().ok())
+        .unwrap_or(otherwise)
+}
+
+fn folder(root: &Path, n: usize) -> PathBuf {
+    root.join(format!("d{}/d{}/d{n}", n % 3, n % 7))
+}
+
+fn make_tree(root: &Path, files: usize) {
+    for n in 0..FOLDERS {
+        let folder = folder(root, n);
+        fs::create_dir_all(&folder).expect("mkdir");
+        for file in 0..files {
+            let path = folder.join(format!("f{file}"));
+            write(&path, format!("file {file} of folder {n}\n"));
+            if file % 10 == 0 {
+                write(&path, noise((n * files + file) as u64, 50_000));
+            }
+            if file % 3 > 0 && n > 0 {
+                let other = self::folder(root, n - 1).join(format!("l{file}"));
+                fs::hard_link(&path, other).expect("link");
+            }
+        }
+        std::os::unix::fs::symlink("f0", folder.join("symlink")).expect("symlink");
+    }
+}
+
+/// One random change. Most can fail, since somebody else was quicker: only that the daemon goes
+/// on, and what it records, is looked at.
+fn change(root: &Path, random: &mut StdRng, files: usize) {
+    let one = folder(root, random.random_range(0..FOLDERS));
+    let two = folder(root, random.random_range(0..FOLDERS));
+    let file = |random: &mut StdRng| {
+        let kind = if random.random_bool(0.7) { 'f' } else { 'l' };
+        format!("{kind}{}", random.random_range(0..files))
+    };
+    let (a, b) = (one.join(file(random)), two.join(file(random)));
+    let _ = match random.random_range(0..14) {
+        0 => fs::write(&a, "overwritten"),
+        1 => OpenOptions::new()
+            .write(true)
+            .open(&a)
+            .and_then(|file| file.write_all_at(b"in the midst", 7)),
+        2 => OpenOptions::new()
+            .write(true)
+            .open(&a)
+            .and_then(|file| file.set_len(3)),
+        3 | 4 => fs::remove_file(&a),
+        5 => fs::rename(&a, &b),
+        6 => fs::hard_link(&a, two.join(format!("new{}", random.random::<u16>()))),
+        7 => sys::renameat2(&a, &b, libc::RENAME_EXCHANGE),
+        8 => sys::renameat2(&one, &two, libc::RENAME_EXCHANGE),
+        9 => {
+            // A whole folder away and back, or not.
+            let away = root.join(format!("away{}", random.random::<u16>()));
+            let moved = fs::rename(&one, &away);
+            if random.random_bool(0.7) {
+                let _ = fs::write(away.join("guest"), "guest");
+                moved.and_then(|()| fs::rename(&away, &one))
+            } else {
+                moved
+            }
+        }
+        10 if random.random_bool(0.2) => fs::remove_dir_all(&one),
+        10 => fs::create_dir_all(one.join("made")),
+        11 => sys::set_xattr(&a, "user.x", b"changed", 0),
+        12 => fs::set_permissions(
+            &a,
+            std::os::unix::fs::PermissionsExt::from_mode(random.random_range(0o400..0o1000)),
+        ),
+        _ => fs::write(one.join(format!("new{}", random.random::<u16>())), "new"),
+    };
+}
+
+fn importing(mounted: &Mounted) -> bool {
+    let status = mounted.command("status").arg("--json").run();
+    status.out.contains("\"scan\":{")
+}
+
+#[test]
+fn changes_during_the_first_import_are_not_in_it() {
+    let seed = number("REWINDFS_SEED", 0xe5) as u64;
+    let files = number("REWINDFS_SCAN_FILES", sized(6_000, 2_000)) / FOLDERS;
+    for round in 0..number("REWINDFS_SCAN_ROUNDS", 1) as u64 {
+        println!("seed {}", seed + round);
+        one_import(seed + round, files);
+    }
+}
+
+fn one_import(seed: u64, files: usize) {
+    let sandbox = Sandbox::new("import");
+    make_tree(&sandbox.work(), files);
+    let then = Tree::read(&sandbox.work());
+    let mounted = sandbox.mount_now("settle=50ms,interval=100ms");
+    let (done, changes) = (AtomicBool::new(false), AtomicU64::new(0));
+    std::thread::scope(|scope| {
+        for thread in 0..3 {
+            let (done, changes, root) = (&done, &changes, mounted.point.clone());
+            scope.spawn(move || {
+                let mut random = StdRng::seed_from_u64(seed * 10 + thread);
+                while !done.load(Ordering::Relaxed) {
+                    change(&root, &mut random, files);
+                    changes.fetch_add(1, Ordering::Relaxed);
+                }
+            });
+        }
+        crate::harness::wait_for("the import", || !importing(&mounted));
+        done.store(true, Ordering::Relaxed);
+    });
+    let changes = changes.load(Ordering::Relaxed);
+    println!("{changes} changes during the import");
+    assert!(changes > 20, "only {changes} changes: this shows nothing");
+    mounted.snapshot("now");
+    let first = Tree::read(&mounted.past("first", ""));
+    then.must_equal(&first, Except::default(), "the disk before, and `first`");
+    let live = Tree::read(&mounted.point);
+    let now = Tree::read(&mounted.past("now", ""));
+    live.must_equal(&now, Except::default(), "the disk after, and `now`");
+    mounted.umount();
+}
+
+#[test]
+fn a_tree_that_is_removed_while_it_is_imported_is_in_first() {
+    let sandbox = Sandbox::new("import-rm");
+    make_tree(&sandbox.work(), sized(200, 60));
+    let then = Tree::read(&sandbox.work());
+    let mounted = sandbox.mount_now("interval=100ms");
+    for n in 0..3 {
+        fs::remove_dir_all(mounted.join(&format!("d{n}"))).expect("removed");
+    }
+    mounted.settled();
+    let first = Tree::read(&mounted.past("first", ""));
+    then.must_equal(&first, Except::default(), "the disk before, and `first`");
+    // History goes on: the removal is recorded.
+    mounted.snapshot("now");
+    assert_eq!(Tree::read(&mounted.past("now", "")).entries.len(), 1);
+    mounted.umount();
+}
+
+#[test]
+fn a_write_into_a_huge_sparse_image_waits_for_nobody() {
+    let sandbox = Sandbox::new("import-image");
+    let image = sandbox.work().join("image");
+    let file = File::create(&image).expect("made");
+    file.set_len(100 << 30).expect("truncate");
+    for at in [0, 1 << 30, 50 << 30, (100 << 30) - 4096] {
+        file.write_all_at(&noise(at, 4096), at).expect("written");
+    }
+    drop(file);
+    let mounted = sandbox.mount_now("settle=50ms,interval=100ms");
+    let file = OpenOptions::new().write(true).open(mounted.join("image"));
+    let file = file.expect("opened");
+    for at in [0, 7 << 30, 50 << 30] {
+        file.write_all_at(&[9; 4096], at).expect("written");
+    }
+    drop(file);
+    mounted.settled();
+    mounted.snapshot("now");
+    let piece = |state: &str, at: u64| {
+        let mut bytes = vec![1; 4096];
+        let file = File::open(mounted.past(state, "image")).expect("opened");
+        file.read_exact_at(&mut bytes, at).expect("read");
+        bytes
+    };
+    for at in [0, 1 << 30, 50 << 30, (100 << 30) - 4096] {
+        assert!(piece("first", at) == noise(at, 4096), "at {at}");
+    }
+    assert!(piece("first", 7 << 30) == vec![0; 4096]);
+    for at in [0, 7 << 30, 50 << 30] {
+        assert!(piece("now", at) == vec![9; 4096], "at {at}");
+    }
+    let status = mounted.command("status").arg("--json").run().json();
+    let stored = status[0]["store"]["stored_bytes"].as_u64();
+    assert!(stored.is_some_and(|bytes| bytes < 1 << 20), "{stored:?}");
+    mounted.umount();
+}
