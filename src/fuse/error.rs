@@ -36,7 +36,10 @@ pub enum FuseError {
     },
     #[error("the mount of {} can't be found again", path.display())]
     Vanished { path: PathBuf },
-    #[error("the kernel's FUSE is too old: it does not offer NO_OPENDIR_SUPPORT (Linux 5.1)")]
+    #[error(
+        "the kernel's FUSE is too old, it does not offer NO_OPENDIR_SUPPORT: rewindfs needs Linux \
+         5.4 or newer (`uname -r` tells yours)"
+    )]
     TooOld,
     #[error("the connection to the kernel can't be set up")]
     Session(#[source] io::Error),

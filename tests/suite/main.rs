@@ -12,6 +12,7 @@ mod hostile;
 mod instant;
 mod keeping;
 mod kept;
+mod kernels;
 mod limits;
 mod model;
 mod names;

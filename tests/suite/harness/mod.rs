@@ -8,6 +8,7 @@ pub mod loopfs;
 pub mod mount;
 pub mod run;
 pub mod sandbox;
+pub mod seccomp;
 pub mod sys;
 pub mod twin;
 

@@ -76,6 +76,12 @@ impl Cmd {
         self
     }
 
+    /// Runs it, and all that it starts, as on a kernel whose system calls end before this number.
+    pub fn on_older_kernel(mut self, first_missing: u32) -> Cmd {
+        super::seccomp::on_older_kernel(&mut self.command, first_missing);
+        self
+    }
+
     pub fn limit(mut self, limit: Duration) -> Cmd {
         self.limit = limit;
         self
