@@ -5,6 +5,7 @@ use super::client::{Client, ClientError};
 use super::folder::{self, Folder, FolderError};
 use super::locate::{self, LocateError};
 use super::mounts::{self, Mount, Mounts};
+use crate::store::Store;
 use rustix::fs::Access;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -316,10 +317,11 @@ fn plan_store(dir: PathBuf, mountpoint: PathBuf, said: Option<&Path>) -> Result<
     })
 }
 
-/// An empty folder is as good as none.
+/// An empty folder is as good as none, and so is one in which a daemon died while it made a store.
 fn is_nothing(store: &Path) -> Result<bool, Problem> {
-    match fs::read_dir(store) {
-        Ok(mut entries) => Ok(entries.next().is_none()),
+    let empty = || fs::read_dir(store).map(|mut entries| entries.next().is_none());
+    match empty().and_then(|empty| Ok(empty || Store::is_half_made(store)?)) {
+        Ok(nothing) => Ok(nothing),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(true),
         Err(error) if error.kind() == io::ErrorKind::NotADirectory => {
             Err(FolderError::NotFolder(store.to_owned()).into())

@@ -70,18 +70,28 @@ fn refusal(error: &StoreError) -> String {
 /// When it is locked, not ours or damaged.
 pub fn open(folder: &Folder, options: StoreOptions) -> Result<Arc<Store>, OpenError> {
     folder.check_owner()?;
+    when_free(folder.path(), || {
+        Store::open(folder.path(), options.clone())
+    })
+}
+
+fn when_free(
+    path: &Path,
+    open: impl Fn() -> Result<Arc<Store>, StoreError>,
+) -> Result<Arc<Store>, OpenError> {
     let deadline = Instant::now() + limits::STORE_WAIT;
     loop {
-        match Store::open(folder.path(), options.clone()) {
+        match open() {
             Err(StoreError::Locked { .. }) if Instant::now() < deadline => {
                 std::thread::sleep(limits::STORE_POLL);
             }
-            result => return result.map_err(|error| explain(folder.path(), error)),
+            result => return result.map_err(|error| explain(path, error)),
         }
     }
 }
 
-/// Makes a store where there is nothing, or in an empty folder.
+/// Makes a store where there is nothing, in an empty folder, or where somebody died while he made
+/// one.
 ///
 /// # Errors
 /// When it can't be made; then what was made is taken away again.
@@ -96,8 +106,7 @@ pub fn create(path: &Path, options: StoreOptions) -> Result<(Folder, Arc<Store>)
             });
         }
     };
-    let made = Store::create(path, options)
-        .map_err(|error| explain(path, error))
+    let made = when_free(path, || Store::create(path, options.clone()))
         .and_then(|store| Ok((Folder::open(path)?, store)));
     if made.is_err() && fresh {
         discard(path);

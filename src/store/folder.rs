@@ -231,7 +231,39 @@ fn unreadable(path: &Path, errno: Errno) -> StoreError {
     }
 }
 
+/// Whether a file in the database's folder is one of RocksDB's, by its name.
+fn is_of_database(name: &str) -> bool {
+    let numbered = |rest: &str| rest.chars().all(|c| c.is_ascii_digit() || c == '-');
+    match name.rsplit_once('.') {
+        Some((number, "log" | "sst" | "dbtmp")) => numbered(number),
+        Some(_) => name.starts_with("LOG.old."),
+        None => {
+            matches!(name, "CURRENT" | "IDENTITY" | "LOCK" | "LOG")
+                || name.strip_prefix("MANIFEST-").is_some_and(numbered)
+                || name.strip_prefix("OPTIONS-").is_some_and(numbered)
+        }
+    }
+}
+
 impl Store {
+    /// Whether a folder holds what a process left that died while it made a store there, and
+    /// nothing else: `create` goes on with it.
+    ///
+    /// # Errors
+    /// The folder can't be read.
+    pub fn is_half_made(path: &Path) -> std::io::Result<bool> {
+        let names = |dir: &Path| -> std::io::Result<Vec<_>> {
+            let entries = std::fs::read_dir(dir)?;
+            entries.map(|entry| Ok(entry?.file_name())).collect()
+        };
+        let rocks = path.join(ROCKS);
+        if names(path)? != [ROCKS] || !rocks.symlink_metadata()?.is_dir() {
+            return Ok(false);
+        }
+        let of_database = |name: &std::ffi::OsString| name.to_str().is_some_and(is_of_database);
+        Ok(names(&rocks)?.iter().all(of_database))
+    }
+
     /// That the store is still where it was opened; if not, nothing can be written any more.
     pub(super) fn check_folder(&self) -> Result<()> {
         match &self.folder {
