@@ -49,7 +49,9 @@ impl Recorder {
                 _ => {}
             }
             if synced.elapsed() >= SYNC_EVERY && !self.is_ending() {
-                self.sync_live();
+                if self.is_behind().unwrap_or(true) {
+                    self.sync_live();
+                }
                 synced = Instant::now();
             }
             self.signal.wait(seen, IDLE);
@@ -337,10 +339,34 @@ impl Recorder {
     }
 
     /// Brings the live disk up to date with what is recorded.
-    fn sync_live(&self) {
+    pub(super) fn sync_live(&self) {
         if let Err(error) = self.note_synced(false) {
             log::warn!("the live disk could not be synced: {error}");
         }
+    }
+
+    /// Notes that the live disk may be behind what is recorded from now on. A note of another
+    /// boot stays until a scan has read again what it casts doubt on.
+    pub(super) fn note_begun(&self) -> Result<(), StoreError> {
+        let boot = super::actor::boot_id();
+        let epoch = match self.store.synced()? {
+            Some(synced) if synced.clean => synced.epoch,
+            Some(_) => return Ok(()),
+            None => Epoch::NONE,
+        };
+        self.store.set_synced(Synced {
+            epoch,
+            boot,
+            clean: false,
+        })
+    }
+
+    /// Whether a sync of the live disk would leave less to be read again after a power cut.
+    pub(super) fn is_behind(&self) -> Result<bool, StoreError> {
+        let newest = self.store.view().newest_epoch()?;
+        Ok(self.store.synced()?.is_none_or(|synced| {
+            synced.boot != super::actor::boot_id() || newest > Some(synced.epoch)
+        }))
     }
 
     /// Notes that everything up to the newest epoch is on the live disk.

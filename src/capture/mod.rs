@@ -210,6 +210,7 @@ impl Recorder {
     ) -> Result<Arc<Recorder>, CaptureError> {
         let recorder = Recorder::assemble(backing, store, options)?;
         if !recorder.options.off {
+            recorder.note_begun()?;
             recorder.begin_first_scan()?;
             recorder.start_threads()?;
         }

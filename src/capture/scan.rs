@@ -327,6 +327,9 @@ impl Recorder {
         self.scan.whole.store(result.is_ok(), Ordering::Release);
         self.signal.raise();
         crate::backing::give_memory_back();
+        if result.is_ok() && self.is_behind().unwrap_or(true) {
+            self.sync_live();
+        }
     }
 
     fn scan_all(&self) -> Result<(), ScanError> {
@@ -668,10 +671,11 @@ impl Recorder {
         if synced.clean || synced.boot == super::actor::boot_id() {
             return Ok(suspects);
         }
+        let unsure = |what: What| what.has(What::CONTENT) || what.has(What::CREATED);
         let view = self.store.view();
         for (epoch, ..) in view.epochs(synced.epoch.next(), Epoch::MAX, usize::MAX)? {
             for (id, change) in view.changes(epoch)? {
-                if matches!(change, Change::Inode { what, .. } if what.has(What::CONTENT)) {
+                if matches!(change, Change::Inode { what, .. } if unsure(what)) {
                     suspects.insert(id);
                 }
             }
