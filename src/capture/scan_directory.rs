@@ -74,9 +74,15 @@ impl Recorder {
         stack: &mut Vec<Arc<Inode>>,
     ) -> Result<(), ScanError> {
         let directory = reading.directory;
-        let opened = directory
-            .path(self.inodes.backing().root())
-            .and_then(|path| DirStream::open(path.as_fd()));
+        let open = || {
+            let path = directory.path(self.inodes.backing().root())?;
+            DirStream::open(path.as_fd())
+        };
+        // Who removes it keeps it open first: a way to it that was cut off is found again.
+        let opened = open().or_else(|error| match is_cut_off(&error) {
+            true => open(),
+            false => Err(error),
+        });
         let mut stream = match opened {
             Ok(stream) => stream,
             Err(error) => return self.unlisted(directory, error),
@@ -125,7 +131,9 @@ impl Recorder {
     /// A directory that can't be listed: it was removed (then all its names were kept), or it is
     /// not for us to read.
     fn unlisted(&self, directory: &Arc<Inode>, error: std::io::Error) -> Result<(), ScanError> {
-        if error.raw_os_error() == Some(libc::ENOENT) {
+        // Removed since the scan began: what it held then was kept by who took it out.
+        let gone = is_cut_off(&error) && directory.track.lock().nameless;
+        if gone || error.raw_os_error() == Some(libc::ENOENT) {
             return Ok(());
         }
         if is_unreadable(&error) {
@@ -328,6 +336,10 @@ impl Recorder {
         let view = self.store.view();
         Ok(view.list_at(directory, before, after, limits::DIR_PAGE)?)
     }
+}
+
+fn is_cut_off(error: &std::io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ESTALE))
 }
 
 fn is_unreadable(error: &std::io::Error) -> bool {

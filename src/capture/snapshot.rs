@@ -2,7 +2,7 @@
 //! take the name away again.
 
 use super::{CaptureError, Outcome, Pending, Recorder};
-use crate::format::record::{EpochKind, Snapshot, SnapshotMode};
+use crate::format::record::{EpochKind, EpochState, Snapshot, SnapshotMode};
 use crate::id::Epoch;
 use crate::limits;
 use crate::store::{Store, StoreError};
@@ -155,6 +155,13 @@ impl Recorder {
         let epoch = view
             .listed_before(number.next())?
             .ok_or_else(|| CaptureError::Stopped(self.trouble.reason()))?;
+        let state = view.epoch(epoch)?.map(|record| record.state);
+        if state != Some(EpochState::Whole) {
+            let cut_off = || "the scan was cut off".to_owned();
+            return Err(CaptureError::Stopped(
+                self.trouble.stop_reason().unwrap_or_else(cut_off),
+            ));
+        }
         drop(view);
         let snapshot = new.record(&self.store, epoch, asked)?;
         self.store.put_snapshot(&new.name, &snapshot)?;

@@ -73,10 +73,14 @@ impl Trouble {
     }
 
     pub(super) fn reason(&self) -> String {
-        match &*self.stopped.lock() {
-            Some(stop) => stop.reason.clone(),
-            None => "history is switched off (-o nohistory)".to_owned(),
-        }
+        let off = || "history is switched off (-o nohistory)".to_owned();
+        self.stop_reason().unwrap_or_else(off)
+    }
+
+    /// Why history has stopped, if it has.
+    pub(super) fn stop_reason(&self) -> Option<String> {
+        let stopped = self.stopped.lock();
+        stopped.as_ref().map(|stop| stop.reason.clone())
     }
 
     /// Sets when it is tried next; true if this reason was not said just now.
