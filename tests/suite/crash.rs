@@ -2,8 +2,10 @@
 //! acknowledged is lost, what was listed stays whole, and the next mount finds the rest.
 
 use crate::harness::compare::{Except, Tree};
+use crate::harness::loopfs::LoopFs;
 use crate::harness::{
-    Cmd, Sandbox, mount, noise, read, sized, source_files, sys, text, wait_for, write,
+    Boot, Cmd, Mounted, Sandbox, mount, noise, read, sized, source_files, sys, text, wait_for,
+    write,
 };
 use std::fs::{self, OpenOptions};
 use std::io::Write;
@@ -90,6 +92,38 @@ fn states_are_whole_after_many_deaths() {
 }
 
 #[test]
+fn a_store_that_was_half_made_is_made_by_the_next_mount() {
+    let sandbox = Sandbox::new("half-made");
+    write(sandbox.work().join("file"), "x");
+    // As a daemon leaves it that dies before the database has its first file, or after the last.
+    let rocks = sandbox.store().join("rocks");
+    Cmd::sh("install -d -m 700 . rocks")
+        .within_new(sandbox.store())
+        .run()
+        .ok();
+    sandbox.mount("").umount();
+    fs::remove_dir_all(sandbox.store()).expect("rm -r");
+    Cmd::sh("install -d -m 700 . rocks; touch rocks/LOCK rocks/IDENTITY rocks/000004.dbtmp")
+        .within_new(sandbox.store())
+        .run()
+        .ok();
+    let mounted = sandbox.mount("");
+    assert_eq!(text(mounted.past("first", "file")), "x");
+    mounted.umount();
+    // What is not ours is not taken over.
+    fs::remove_dir_all(sandbox.store()).expect("rm -r");
+    Cmd::sh("install -d -m 700 . rocks; echo basalt > rocks/collection")
+        .within_new(sandbox.store())
+        .run()
+        .ok();
+    let refused = Cmd::rewindfs().arg("mount").arg(sandbox.work()).run();
+    refused.exits(2).says("is not a store");
+    assert_eq!(text(rocks.join("collection")), "basalt\n");
+    let left = mount::names(&rocks);
+    assert_eq!(left, ["collection"]);
+}
+
+#[test]
 fn an_import_that_was_cut_off_is_done_by_the_next_mount() {
     let sandbox = Sandbox::new("kill-import");
     source_files(&sandbox.work(), sized(3_000, 800));
@@ -107,6 +141,24 @@ fn an_import_that_was_cut_off_is_done_by_the_next_mount() {
         Except::default(),
         "disk / first",
     );
+}
+
+#[test]
+fn directories_that_are_removed_during_the_import_are_in_it() {
+    let sandbox = Sandbox::new("rmdir-import");
+    let dirs = sized(3_000, 1_500);
+    for n in 0..dirs {
+        fs::create_dir(sandbox.work().join(format!("d{n}"))).expect("mkdir");
+    }
+    let mounted = sandbox.mount_now("");
+    for n in 0..dirs {
+        fs::remove_dir(mounted.join(&format!("d{n}"))).expect("rmdir");
+    }
+    mounted.settled();
+    assert_eq!(mount::names(&mounted.past("first", "")).len(), dirs);
+    let left_out = mounted.command("status").arg("--json").run().ok().json();
+    let unrecorded = &left_out[0]["left_out"]["unrecorded"];
+    assert_eq!(unrecorded.as_array().map(Vec::len), Some(0), "{unrecorded}");
 }
 
 #[test]
@@ -258,4 +310,78 @@ fn a_stop_that_lasts_until_the_unmount_is_told() {
     assert_eq!(text(mounted.past("found", "unseen")), "y");
     assert!(status().out.contains(told));
     mounted.umount();
+}
+
+/// A file that was overwritten in place, and recorded so, comes back from a power cut with its new
+/// times and its old bytes. Nothing but the store's word that it was never synced tells.
+fn old_bytes_under_new_times(name: &str, unmounted_between: bool) {
+    let sandbox = Sandbox::new(name);
+    Boot::private(sandbox.path(), |boot| {
+        let fs = LoopFs::new(&sandbox, "disk", "ext4", 64, &[]);
+        let work = fs.path().join("work");
+        fs::create_dir(&work).expect("mkdir");
+        let file = work.join("file");
+        let (old, new) = (noise(1, 4096), noise(2, 4096));
+        write(&file, &old);
+        Cmd::new("sync").run().ok();
+        let mount = || {
+            Cmd::rewindfs().arg("mount").arg(&work).run().ok();
+            let mounted = Mounted::found(work.clone(), work.clone());
+            mounted.settled();
+            mounted
+        };
+        let mut mounted = mount();
+        if unmounted_between {
+            mounted.umount();
+            mounted = mount();
+        }
+        let opened = OpenOptions::new().write(true).open(&file).expect("open");
+        opened.write_all_at(&new, 0).expect("write");
+        drop(opened);
+        mounted.snapshot("overwritten");
+        assert_eq!(read(mounted.past("overwritten", "file")), new);
+        // Old enough not to be read again for its times alone.
+        std::thread::sleep(Duration::from_secs(3));
+        mounted.command("sync").run().ok();
+        mounted.kill();
+        // Everything but the bytes reached the disk.
+        let image = sandbox.join("disk.image");
+        Cmd::new("umount").arg(fs.path()).run().ok();
+        // The daemon had a mount of its own, and its end is not that of its last descriptor.
+        let device = || Cmd::new("losetup").arg("-j").arg(&image).run().out;
+        wait_for("the end of the loop device", || device().is_empty());
+        let disk = read(&image);
+        let at: Vec<usize> = (0..disk.len())
+            .step_by(1024)
+            .filter(|at| disk[*at..].starts_with(&new))
+            .collect();
+        assert_eq!(at.len(), 1, "the file's block on the disk");
+        let opened = OpenOptions::new().write(true).open(&image).expect("open");
+        opened.write_all_at(&old, at[0] as u64).expect("write");
+        drop(opened);
+        boot.again();
+        let options = ["-t", "ext4", "-o", "loop"];
+        let cmd = Cmd::new("mount").args(options).arg(&image);
+        cmd.arg(fs.path()).run().ok();
+        assert_eq!(read(&file), old);
+        let mounted = mount();
+        mounted.snapshot("after");
+        assert_eq!(
+            read(mounted.past("after", "file")),
+            old,
+            "what is on the disk"
+        );
+        assert_eq!(read(mounted.past("overwritten", "file")), new);
+        mounted.umount();
+    });
+}
+
+#[test]
+fn after_another_boot_what_was_never_synced_is_read_again() {
+    old_bytes_under_new_times("power-first", false);
+}
+
+#[test]
+fn after_another_boot_an_unmount_before_the_last_mount_proves_nothing() {
+    old_bytes_under_new_times("power-later", true);
 }

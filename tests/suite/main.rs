@@ -22,6 +22,7 @@ mod quickstart;
 mod restore;
 mod scan;
 mod snapdir;
+mod soak;
 mod space;
 mod stalls;
 mod trouble;

@@ -1,6 +1,7 @@
 //! What every test stands on: a folder of its own, the real program mounted in it, commands that
 //! cannot hang the run, and comparison of whole trees. Knows the program only from outside.
 
+pub mod boot;
 pub mod compare;
 pub mod fixtures;
 pub mod golden;
@@ -12,6 +13,7 @@ pub mod seccomp;
 pub mod sys;
 pub mod twin;
 
+pub use boot::Boot;
 pub use fixtures::*;
 pub use golden::golden;
 pub use mount::Mounted;

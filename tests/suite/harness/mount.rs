@@ -14,12 +14,13 @@ const STUCK: Duration = Duration::from_secs(300);
 /// The same in a quick run.
 const STUCK_QUICK: Duration = Duration::from_secs(45);
 
-/// A line of /proc/self/mountinfo.
+/// A line of /proc/thread-self/mountinfo: a test may have a mount namespace of its own.
 #[derive(Clone, Debug)]
 pub struct MountEntry {
     pub point: PathBuf,
     pub minor: u32,
     pub kind: String,
+    pub source: String,
 }
 
 impl MountEntry {
@@ -34,7 +35,7 @@ impl MountEntry {
 
 /// Everything that is mounted, in the order of mounting.
 pub fn table() -> Vec<MountEntry> {
-    let text = fs::read("/proc/self/mountinfo").expect("mountinfo");
+    let text = fs::read("/proc/thread-self/mountinfo").expect("mountinfo");
     text.split(|byte| *byte == b'\n')
         .filter_map(|line| {
             let fields: Vec<&[u8]> = line.split(|byte| *byte == b' ').collect();
@@ -45,6 +46,7 @@ pub fn table() -> Vec<MountEntry> {
                 point: PathBuf::from(std::ffi::OsString::from_vec(unescape(fields.get(4)?))),
                 minor: minor.parse().ok()?,
                 kind: String::from_utf8_lossy(fields.get(dash + 1)?).into_owned(),
+                source: String::from_utf8_lossy(fields.get(dash + 2)?).into_owned(),
             })
         })
         .collect()
@@ -228,9 +230,7 @@ impl Mounted {
         }
         // Until its last thread has gone it holds the lock of the store.
         wait_for("the end of the daemon", || {
-            daemons
-                .iter()
-                .all(|pid| thread_count(*pid) <= 1 && self.daemons().is_empty())
+            daemons.iter().all(|pid| has_ended(*pid)) && self.daemons().is_empty()
         });
     }
 
@@ -322,9 +322,11 @@ fn serves(process: &Path, sandbox: &Path, minor: Option<u32>) -> bool {
     })
 }
 
-/// Threads of a process; a zombie that nobody has waited for has one.
-fn thread_count(pid: i32) -> usize {
-    fs::read_dir(format!("/proc/{pid}/task")).map_or(0, |tasks| tasks.count())
+/// Whether a process that was killed holds nothing any more: its last thread has gone, or is a
+/// zombie that nobody has waited for.
+pub fn has_ended(pid: i32) -> bool {
+    let threads = fs::read_dir(format!("/proc/{pid}/task")).map_or(0, |tasks| tasks.count());
+    threads <= 1 && !is_daemon(Path::new(&format!("/proc/{pid}")))
 }
 
 /// The names in a directory, sorted.

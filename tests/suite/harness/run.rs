@@ -82,6 +82,12 @@ impl Cmd {
         self
     }
 
+    /// In a directory that is made for it.
+    pub fn within_new(self, dir: impl AsRef<Path>) -> Cmd {
+        std::fs::create_dir_all(dir.as_ref()).expect("mkdir");
+        self.within(dir)
+    }
+
     pub fn limit(mut self, limit: Duration) -> Cmd {
         self.limit = limit;
         self

@@ -325,6 +325,13 @@ pub fn with_umask<T: Send>(mask: u32, work: impl FnOnce() -> T + Send) -> T {
     result.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }
 
+/// Gives the calling thread a mount namespace of its own.
+pub fn unshare_mounts() {
+    // SAFETY: no memory is involved; only this thread changes.
+    let result = unsafe { libc::unshare(libc::CLONE_NEWNS) };
+    assert_eq!(result, 0, "unshare: {}", io::Error::last_os_error());
+}
+
 /// Sets the umask of the calling thread, which has unshared it (`as_user` has).
 pub fn umask(mask: u32) {
     // SAFETY: no memory is involved.
