@@ -635,12 +635,7 @@ impl Recorder {
             batch.actors = self.new_actors(&walk.actors);
             self.store.commit(batch)?;
         }
-        match self.store.finish_scan(walk.epoch, EpochState::Whole) {
-            // Nothing was found and nothing waited: there is no epoch to be finished.
-            Err(StoreError::NoEpoch { .. }) if walk.facts == 0 && !first => {}
-            result => result?,
-        }
-        if first && self.store.view().snapshot(FIRST)?.is_none() {
+        let finished = if first && self.store.view().snapshot(FIRST)?.is_none() {
             let new = NewSnapshot {
                 name: FIRST.to_owned(),
                 message: "the first import".to_owned(),
@@ -648,7 +643,14 @@ impl Recorder {
                 by_uid: rustix::process::geteuid().as_raw(),
             };
             let snapshot = new.record(&self.store, walk.epoch, time)?;
-            self.store.put_snapshot(FIRST, &snapshot)?;
+            self.store.finish_scan_named(walk.epoch, FIRST, &snapshot)
+        } else {
+            self.store.finish_scan(walk.epoch, EpochState::Whole)
+        };
+        match finished {
+            // Nothing was found and nothing waited: there is no epoch to be finished.
+            Err(StoreError::NoEpoch { .. }) if walk.facts == 0 && !first => {}
+            result => result?,
         }
         self.scan.running.store(false, Ordering::Release);
         self.counters.committed(time);

@@ -4,7 +4,7 @@
 use super::commit::{exchange_dirent, exchange_inode, put_sum, unpack_sum};
 use super::kv::{Batch, Durability};
 use super::view::{View, decode};
-use super::{Result, Store, StoreError, meta};
+use super::{Result, SnapshotAction, Store, StoreError, meta};
 use crate::format::key::{self, Family};
 use crate::format::lthash::{self, LtHash};
 use crate::format::record::*;
@@ -21,6 +21,24 @@ impl Store {
     /// No epoch waits for this scan; an epoch before it waits for another; or the store can't be
     /// written.
     pub fn finish_scan(&self, scan: Epoch, state: EpochState) -> Result<()> {
+        self.end_scan(scan, state, None)
+    }
+
+    /// The same for a scan that is whole and gets a name, in the same batch: it is never listed
+    /// without it.
+    ///
+    /// # Errors
+    /// As `finish_scan`; the name is taken.
+    pub fn finish_scan_named(&self, scan: Epoch, name: &str, snapshot: &Snapshot) -> Result<()> {
+        self.end_scan(scan, EpochState::Whole, Some((name, snapshot)))
+    }
+
+    fn end_scan(
+        &self,
+        scan: Epoch,
+        state: EpochState,
+        named: Option<(&str, &Snapshot)>,
+    ) -> Result<()> {
         self.writable()?;
         let mut committer = self.committer.lock();
         self.check_folder()?;
@@ -58,7 +76,16 @@ impl Store {
             batch.put(Family::Headers, epoch_key, value::pack(&header));
         }
         put_sum(&mut batch, sealed, &sum);
+        let mut listed = None;
+        if let Some((name, snapshot)) = named {
+            self.name_epoch(&mut batch, name, snapshot)?;
+            let made = SnapshotAction::Made;
+            listed = Some(self.note_list_change(&mut batch, snapshot.by_uid, name, made));
+        }
         self.write(batch, Durability::Synced)?;
+        if let Some(changed) = listed {
+            self.list_changed(changed);
+        }
         committer.sealed = sealed;
         committer.seal = seal;
         committer.sum = sum;

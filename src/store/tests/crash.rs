@@ -174,3 +174,35 @@ fn as_the_killed_process() {
         println!("committed {epoch}");
     }
 }
+
+#[test]
+fn dying_at_the_end_of_a_scan_never_lists_it_without_its_name() {
+    let scan = Epoch(1);
+    for n in 0.. {
+        let kv = Arc::new(MemoryKv::default());
+        let faulty = Arc::new(FaultyKv::new(Arc::clone(&kv) as Arc<dyn kv::Kv>));
+        let options = StoreOptions::default();
+        let store = Store::on(Arc::clone(&faulty) as Arc<dyn kv::Kv>, &options).unwrap();
+        store
+            .commit(at(1, EpochState::Waiting { on: scan }))
+            .unwrap();
+        faulty.die_after(n);
+        let done = store
+            .finish_scan_named(scan, "first", &plain_snapshot(1))
+            .is_ok();
+        drop(store);
+        let store = on(&Arc::new(kv.after(End::Power)));
+        let view = store.view();
+        let whole = view.epoch(scan).unwrap().unwrap().state == EpochState::Whole;
+        assert_eq!(
+            whole,
+            view.snapshot("first").unwrap().is_some(),
+            "write {n}"
+        );
+        assert_eq!(whole, done, "write {n}");
+        if done {
+            assert!(n > 0, "nothing was written");
+            return;
+        }
+    }
+}
