@@ -340,8 +340,11 @@ impl Recorder {
 
     /// Brings the live disk up to date with what is recorded.
     pub(super) fn sync_live(&self) {
-        if let Err(error) = self.note_synced(false) {
-            log::warn!("the live disk could not be synced: {error}");
+        match self.note_synced(false) {
+            Ok(()) => {}
+            // Nothing is written after a failed write: whoever comes next would only say that.
+            Err(super::CaptureError::Store(error)) => self.store_failed(&error),
+            Err(error) => log::warn!("the live disk could not be synced: {error}"),
         }
     }
 

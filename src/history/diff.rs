@@ -59,8 +59,8 @@ pub fn between(view: &View<'_>, from: Epoch, to: Epoch) -> Result<Vec<Difference
     let mut removed: BTreeMap<FileId, Vec<(Vec<u8>, Found)>> = BTreeMap::new();
     let mut added = Vec::new();
     for (dir, name) in touched.names {
-        let old = work.old(dir, &name)?;
-        let new = work.new(dir, &name)?;
+        let old = work.before(dir, &name)?;
+        let new = work.after(dir, &name)?;
         match (old, new) {
             (Some((_, old)), Some((_, new))) if old.id == new.id => {}
             (Some((_, old)), Some((path, new))) => work.compare(path, &old, &new)?,
@@ -151,11 +151,11 @@ struct Work<'a> {
 }
 
 impl Work<'_> {
-    fn old(&mut self, dir: FileId, name: &[u8]) -> Result<Option<(Vec<u8>, Found)>> {
+    fn before(&mut self, dir: FileId, name: &[u8]) -> Result<Option<(Vec<u8>, Found)>> {
         self.named(self.from, dir, name)
     }
 
-    fn new(&mut self, dir: FileId, name: &[u8]) -> Result<Option<(Vec<u8>, Found)>> {
+    fn after(&mut self, dir: FileId, name: &[u8]) -> Result<Option<(Vec<u8>, Found)>> {
         self.named(self.to, dir, name)
     }
 

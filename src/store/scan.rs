@@ -80,7 +80,7 @@ impl Store {
         if let Some((name, snapshot)) = named {
             self.name_epoch(&mut batch, name, snapshot)?;
             let made = SnapshotAction::Made;
-            listed = Some(self.note_list_change(&mut batch, snapshot.by_uid, name, made));
+            listed = Some(self.note_list_change(&mut batch, snapshot.by_uid, name, made)?);
         }
         self.write(batch, Durability::Synced)?;
         if let Some(changed) = listed {
