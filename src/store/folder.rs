@@ -19,6 +19,8 @@ pub(super) const FORMAT: u32 = 1;
 const ROCKS: &str = "rocks";
 /// Name of the file that says what this is.
 const FORMAT_FILE: &str = "format";
+/// The same while it is written.
+const FORMAT_NEW: &str = "format.new";
 /// What it says, before the number.
 const FORMAT_LINE: &str = "rewindfs store ";
 /// Longest such file, bytes.
@@ -74,8 +76,8 @@ impl Folder {
         for entry in entries {
             let entry = entry.map_err(|errno| unreadable(path, errno))?;
             let name = entry.file_name().to_bytes();
-            let ours = [ROCKS.as_bytes(), super::gaps::STOPPED.as_bytes()];
-            if !matches!(name, b"." | b"..") && !ours.contains(&name) {
+            let ours = OF_HALF_MADE.iter().any(|ours| ours.as_bytes() == name);
+            if !matches!(name, b"." | b"..") && !ours {
                 return Err(folder.not_empty());
             }
         }
@@ -138,12 +140,16 @@ impl Folder {
             action: "write its format file",
             source,
         };
-        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
-        let fd = fs::openat(&self.fd, FORMAT_FILE, flags, Mode::RUSR | Mode::WUSR)
+        let truncate = OFlags::TRUNC | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let flags = OFlags::WRONLY | OFlags::CREATE | truncate;
+        let fd = fs::openat(&self.fd, FORMAT_NEW, flags, Mode::RUSR | Mode::WUSR)
             .map_err(|errno| failed(errno.into()))?;
         let mut file = File::from(fd);
         writeln!(file, "{FORMAT_LINE}{FORMAT}").map_err(failed)?;
         file.sync_all().map_err(failed)?;
+        // Under its name it is whole: who dies before leaves a store that is not made yet.
+        fs::renameat(&self.fd, FORMAT_NEW, &self.fd, FORMAT_FILE)
+            .map_err(|errno| failed(errno.into()))?;
         fs::fsync(&self.fd).map_err(|errno| failed(errno.into()))
     }
 
@@ -245,6 +251,9 @@ fn is_of_database(name: &str) -> bool {
     }
 }
 
+/// What a store has before its format is written, which comes last.
+const OF_HALF_MADE: [&str; 3] = [ROCKS, FORMAT_NEW, super::gaps::STOPPED];
+
 impl Store {
     /// Whether a folder holds what a process left that died while it made a store there, and
     /// nothing else: `create` goes on with it.
@@ -256,8 +265,11 @@ impl Store {
             let entries = std::fs::read_dir(dir)?;
             entries.map(|entry| Ok(entry?.file_name())).collect()
         };
+        let found = names(path)?;
+        let ours = |name: &std::ffi::OsString| OF_HALF_MADE.iter().any(|ours| name == ours);
         let rocks = path.join(ROCKS);
-        if names(path)? != [ROCKS] || !rocks.symlink_metadata()?.is_dir() {
+        let has_database = rocks.symlink_metadata().is_ok_and(|stat| stat.is_dir());
+        if !found.iter().all(ours) || !has_database {
             return Ok(false);
         }
         let of_database = |name: &std::ffi::OsString| name.to_str().is_some_and(is_of_database);

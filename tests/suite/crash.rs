@@ -103,10 +103,12 @@ fn a_store_that_was_half_made_is_made_by_the_next_mount() {
         .ok();
     sandbox.mount("").umount();
     fs::remove_dir_all(sandbox.store()).expect("rm -r");
-    Cmd::sh("install -d -m 700 . rocks; touch rocks/LOCK rocks/IDENTITY rocks/000004.dbtmp")
-        .within_new(sandbox.store())
-        .run()
-        .ok();
+    Cmd::sh(
+        "install -d -m 700 . rocks; touch stopped format.new rocks/LOCK rocks/IDENTITY rocks/000004.dbtmp",
+    )
+    .within_new(sandbox.store())
+    .run()
+    .ok();
     let mounted = sandbox.mount("");
     assert_eq!(text(mounted.past("first", "file")), "x");
     mounted.umount();

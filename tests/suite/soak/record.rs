@@ -113,7 +113,12 @@ impl Record {
                     self.push(Some(op), begin, None);
                     return;
                 }
-                Err(error) => panic!("{}: {op:?}: {error}", self.name),
+                Err(error) => panic!(
+                    "{}: {op:?}: {error}\nonce more: {:?}\nthe daemon says:\n{}",
+                    self.name,
+                    op.perform(dir),
+                    last_words(dir)
+                ),
             }
         }
     }
@@ -234,6 +239,18 @@ pub fn is_death(error: &io::Error) -> bool {
         error.raw_os_error(),
         Some(libc::ENOTCONN | libc::ECONNABORTED | libc::ENODEV)
     )
+}
+
+/// The end of the log of the daemon that serves `work/NAME`.
+fn last_words(dir: &Path) -> String {
+    let store = dir
+        .ancestors()
+        .nth(2)
+        .map(|sandbox| sandbox.join(".work.rewind/log"));
+    let log = store.and_then(|log| std::fs::read_to_string(log).ok());
+    let log = log.unwrap_or_default();
+    let lines: Vec<&str> = log.lines().collect();
+    lines[lines.len().saturating_sub(30)..].join("\n")
 }
 
 /// Whether `found` is `before` with the first part of a write.
