@@ -107,7 +107,7 @@ impl Record {
             let begin = Instant::now();
             match op.perform(dir) {
                 Ok(()) => self.done(op, begin, load),
-                Err(error) if is_death(&error) => {
+                Err(error) if is_death(&error) || is_death_on_the_way(&error, dir) => {
                     self.doubt = Some(op.clone());
                     self.apply(&op);
                     self.push(Some(op), begin, None);
@@ -239,6 +239,17 @@ pub fn is_death(error: &io::Error) -> bool {
         error.raw_os_error(),
         Some(libc::ENOTCONN | libc::ECONNABORTED | libc::ENODEV)
     )
+}
+
+/// Linux answers EIO to a request that it was just copying into a process which is killed. Then
+/// everybody who comes later hears that there is no daemon.
+fn is_death_on_the_way(error: &io::Error, dir: &Path) -> bool {
+    let asked = |n: u32| std::fs::symlink_metadata(dir.join(format!("is-anybody-there-{n}")));
+    error.raw_os_error() == Some(libc::EIO)
+        && (0..100).any(|n| {
+            std::thread::sleep(Duration::from_millis(20));
+            asked(n).is_err_and(|error| is_death(&error))
+        })
 }
 
 /// The end of the log of the daemon that serves `work/NAME`.
