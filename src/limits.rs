@@ -22,6 +22,14 @@ pub const KEPT_BYTES: u64 = 4 << 30;
 pub const LOCK_WAIT: Duration = Duration::from_millis(50);
 /// Notes (inodes and names) after which the open epoch is cut: bounds the batch of a commit.
 pub const NOTES_MAX: u64 = 50_000;
+/// Who does nothing for so long has done with what he did: what follows is another doing.
+pub const DOING_PAUSE: Duration = Duration::from_secs(10);
+/// Doings in one answer: bounds the message, a command line may have COMMAND_MAX bytes.
+pub const DOINGS_TOLD: usize = 500;
+/// Lines of change that a list of doings holds in memory, each of about 200 bytes.
+pub const DOING_LINES_MAX: usize = 500_000;
+/// Paths of directories that are remembered while many paths are made.
+pub const PATHS_KNOWN_MAX: usize = 100_000;
 /// Bytes of a command line that are recorded: enough to tell one command from another.
 pub const COMMAND_MAX: usize = 1024;
 /// Epochs that may be cut and not yet captured.

@@ -48,6 +48,8 @@ pub enum Command {
     Verify(Verify),
     /// Give a snapshot another name
     Rename(Rename),
+    /// What was done to PATH, when and by whom
+    Log(Log),
     /// What differs between two states (live: now)
     Diff(Diff),
     /// Print what the file PATH held then
@@ -309,6 +311,22 @@ pub struct Rename {
     pub new: OsString,
 }
 
+/// `log`.
+#[derive(Debug, ClapArgs)]
+pub struct Log {
+    /// A file or folder; it need not be there any more
+    #[arg(value_name = "PATH")]
+    pub path: PathBuf,
+    /// Only what was done since then: 10:15, 5m, 2h, yesterday, 2026-11-20
+    #[arg(long, value_name = "TIME")]
+    pub since: Option<String>,
+    /// One JSON object a line
+    #[arg(long)]
+    pub json: bool,
+    #[command(flatten)]
+    pub store: StoreArg,
+}
+
 /// `diff`.
 #[derive(Debug, ClapArgs)]
 pub struct Diff {
@@ -447,7 +465,7 @@ pub struct Serve {
 const GROUPS: [(&str, &[&str]); 5] = [
     ("The mount", &["mount", "umount", "status", "sync"]),
     ("The past", &["snapshot", "list", "rename"]),
-    ("Look, fetch", &["diff", "cat", "restore"]),
+    ("Look, fetch", &["log", "diff", "cat", "restore"]),
     (
         "What stays",
         &[

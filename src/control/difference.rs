@@ -3,7 +3,7 @@
 
 use super::error::Error;
 use super::request::{Answer, DiffLine, RawPath};
-use crate::history::diff::{self, Difference, Letter};
+use crate::history::diff::{self, Difference};
 use crate::id::Epoch;
 use crate::store::Store;
 
@@ -37,25 +37,24 @@ pub fn page(
 }
 
 fn concerns(one: &Difference, under: &[u8]) -> bool {
-    let inside = |path: &[u8]| {
-        under.is_empty()
-            || path
-                .strip_prefix(under)
-                .is_some_and(|rest| rest.is_empty() || rest[0] == b'/')
-    };
-    inside(&one.path) || one.from.as_deref().is_some_and(inside)
+    is_below(under, &one.path)
+        || one
+            .from
+            .as_deref()
+            .is_some_and(|from| is_below(under, from))
+}
+
+/// Whether a path is `under`, or below it; all are below nothing.
+pub(super) fn is_below(under: &[u8], path: &[u8]) -> bool {
+    under.is_empty()
+        || path
+            .strip_prefix(under)
+            .is_some_and(|rest| rest.is_empty() || rest[0] == b'/')
 }
 
 fn line(one: Difference) -> DiffLine {
     DiffLine {
-        change: match one.letter {
-            Letter::Added => 'A',
-            Letter::Modified => 'M',
-            Letter::Deleted => 'D',
-            Letter::Renamed => 'R',
-            Letter::Type => 'T',
-            Letter::Attributes => 'm',
-        },
+        change: one.letter.sign(),
         path: RawPath(one.path),
         from: one.from.map(RawPath),
         old_bytes: one.old_size,

@@ -17,6 +17,7 @@ mod keeping;
 pub mod kept;
 mod listing;
 pub mod locate;
+mod log;
 pub mod mounts;
 pub mod open;
 pub mod protocol;

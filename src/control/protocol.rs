@@ -53,8 +53,8 @@ mod tests {
         Deed, DeletedLine, Group, LogLine, Planned, PolicyReport, Pruned, Spans,
     };
     use crate::control::report::{
-        History, LeftOut, Line, LineKind, Mode, Mounted, Named, NotRecorded, Scan, Status, Store,
-        Unreadable, Unrecorded, Waits,
+        DoingLine, History, LeftOut, Line, LineKind, Mode, Mounted, Named, NotRecorded, Scan,
+        Status, Store, Unreadable, Unrecorded, Waits, Who,
     };
     use crate::control::request::{
         Answer, DiffLine, Made, Position, Progress, RawPath, Reply, Request, StateFound, Steps,
@@ -111,6 +111,10 @@ mod tests {
             },
             Request::Sync,
             Request::State { name: text() },
+            Request::Doings {
+                since: NOON,
+                under: RawPath(b"x\xff".to_vec()),
+            },
             Request::Diff {
                 from: 1,
                 to: 2,
@@ -305,6 +309,27 @@ mod tests {
                 partial: false,
                 snapdir: Some(text()),
             }),
+            Answer::Doings {
+                lines: vec![DoingLine {
+                    since: NOON,
+                    time: NOON,
+                    who: Some(Who {
+                        pid: 7,
+                        uid: 1000,
+                        name: text(),
+                        command: vec![text()],
+                        ancestors: vec![text()],
+                    }),
+                    processes: 1,
+                    added: 2,
+                    modified: 3,
+                    deleted: 4,
+                    renamed: 5,
+                    attributes: 6,
+                    example: text(),
+                }],
+                more: true,
+            },
             Answer::Diff {
                 lines: vec![DiffLine {
                     change: 'R',
@@ -363,7 +388,7 @@ mod tests {
         match request {
             Request::Snapshot { .. } | Request::List { .. } | Request::Delete { .. } => {}
             Request::Rename { .. } | Request::Sync | Request::Status => {}
-            Request::State { .. } | Request::Diff { .. } => {}
+            Request::State { .. } | Request::Diff { .. } | Request::Doings { .. } => {}
             Request::Unmount { .. } | Request::Undelete { .. } | Request::Hold { .. } => {}
             Request::Release { .. } | Request::Deleted { .. } | Request::Log { .. } => {}
             Request::Policy { .. } | Request::Prune { .. } | Request::Verify { .. } => {}
@@ -371,7 +396,7 @@ mod tests {
         match answer {
             Answer::Snapshot(_) | Answer::Page { .. } | Answer::Done | Answer::Status(_) => {}
             Answer::Deleted { .. } | Answer::DeletedPage { .. } | Answer::LogPage { .. } => {}
-            Answer::State(_) | Answer::Diff { .. } => {}
+            Answer::State(_) | Answer::Diff { .. } | Answer::Doings { .. } => {}
             Answer::Policy(_) | Answer::Plan(_) | Answer::Pruned(_) | Answer::Verified(_) => {}
         }
         match error {

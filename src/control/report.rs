@@ -26,6 +26,40 @@ pub struct Line {
     pub unrecorded: Option<Unrecorded>,
 }
 
+/// One line of `log`: what one command did.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DoingLine {
+    /// Times of the first and of the last state that hold something of it.
+    pub since: When,
+    pub time: When,
+    /// Absent where nobody knows, as of what was written through a mapping.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub who: Option<Who>,
+    /// How many processes took part.
+    pub processes: u64,
+    /// Paths that are different after it.
+    pub added: u64,
+    pub modified: u64,
+    pub deleted: u64,
+    pub renamed: u64,
+    /// Of which only attributes are.
+    pub attributes: u64,
+    /// The first of the paths; bytes that are no text are replaced.
+    pub example: String,
+}
+
+/// Who did something; nothing of it is proof, a process can call itself what it likes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Who {
+    pub pid: u32,
+    pub uid: u32,
+    pub name: String,
+    /// Its arguments; empty if it had gone before they could be read.
+    pub command: Vec<String>,
+    /// The nearest first, up to the leader of its session.
+    pub ancestors: Vec<String>,
+}
+
 /// Whether a state has a name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

@@ -3,7 +3,7 @@
 
 use super::error::Error;
 use super::kept::{DeletedLine, LogLine, Planned, PolicyReport, Pruned, Terms};
-use super::report::{Line, Mode, Scan, Status};
+use super::report::{DoingLine, Line, Mode, Scan, Status};
 use super::verified::Verified;
 use super::when::When;
 use crate::format::keeping::Policy;
@@ -68,6 +68,11 @@ pub enum Request {
     State {
         name: String,
     },
+    /// What was done since a time to what stands at a path or below it, and by whom.
+    Doings {
+        since: When,
+        under: RawPath,
+    },
     /// What differs between two states, in bytewise order of the paths: one page.
     Diff {
         from: u64,
@@ -115,6 +120,11 @@ pub enum Answer {
     /// `more`: there are others behind these.
     Diff {
         lines: Vec<DiffLine>,
+        more: bool,
+    },
+    /// The newest first; `more`: there are older ones.
+    Doings {
+        lines: Vec<DoingLine>,
         more: bool,
     },
     Deleted {

@@ -7,6 +7,7 @@
 use super::difference;
 use super::error::{Error, check_name};
 use super::listing;
+use super::log;
 use super::report;
 use super::request::{Answer, Made, Progress, Request, StateFound, User};
 use super::status;
@@ -91,7 +92,7 @@ impl Service {
     /// # Errors
     /// Why it was not done; then nothing was changed.
     pub fn handle(&self, request: Request, uid: u32, watch: &Watch<'_>) -> Result<Answer, Error> {
-        log::debug!("uid {uid} asks for {request:?}");
+        ::log::debug!("uid {uid} asks for {request:?}");
         match request {
             Request::Snapshot { name, message } => self.snapshot(name, message, uid, watch),
             Request::List { checkpoints, after } => {
@@ -119,6 +120,7 @@ impl Service {
                 under,
                 skip,
             } => difference::page(&self.store, from, to, &under, skip),
+            Request::Doings { since, under } => Ok(log::page(&self.store, since, &under)?),
             Request::State { name } => self.state(&name),
             Request::Status => Ok(Answer::Status(Box::new(status::report(self)?))),
             Request::Unmount { force } => self.unmount(force, watch),
@@ -217,7 +219,7 @@ impl Service {
             });
             if let Err(error) = synced {
                 // The next mount finds what is missing: no reason to stay mounted.
-                log::warn!("not everything could be recorded: {error}");
+                ::log::warn!("not everything could be recorded: {error}");
             }
         }
         let result = if force {
@@ -240,7 +242,7 @@ impl Service {
     pub fn leave(&self) {
         match self.unmount(false, &Watch::NOBODY) {
             Ok(_) => return,
-            Err(error) => log::warn!("{error}"),
+            Err(error) => ::log::warn!("{error}"),
         }
         self.abandon();
     }
@@ -250,7 +252,7 @@ impl Service {
         if let Some(mount) = &self.mount
             && let Err(error) = mount.force()
         {
-            log::error!("the mount can't be taken off: {error}");
+            ::log::error!("the mount can't be taken off: {error}");
         }
     }
 
@@ -260,7 +262,7 @@ impl Service {
         if let Some(recorder) = &self.recorder
             && let Err(error) = recorder.finish(&|status| (watch.progress)(status.into()))
         {
-            log::warn!("not everything could be recorded: {error}");
+            ::log::warn!("not everything could be recorded: {error}");
         }
     }
 

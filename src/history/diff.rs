@@ -29,6 +29,20 @@ pub enum Letter {
     Attributes,
 }
 
+impl Letter {
+    /// As git writes it.
+    pub fn sign(self) -> char {
+        match self {
+            Letter::Added => 'A',
+            Letter::Modified => 'M',
+            Letter::Deleted => 'D',
+            Letter::Renamed => 'R',
+            Letter::Type => 'T',
+            Letter::Attributes => 'm',
+        }
+    }
+}
+
 /// One difference.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Difference {

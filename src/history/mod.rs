@@ -10,6 +10,8 @@
 //! 3. What is kept in memory is bounded by limits.rs.
 
 pub mod diff;
+pub mod doings;
+pub mod net;
 #[cfg(test)]
 pub(crate) mod past;
 pub mod path;

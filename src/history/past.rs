@@ -196,6 +196,29 @@ impl Draft<'_> {
         Content::List(stored.expect("stored"))
     }
 
+    /// All that was written so far was done by these, whose records are written as well.
+    pub fn done_by(&mut self, actors: &[(u64, Actor)]) {
+        let ids: Vec<ActorId> = actors.iter().map(|(id, _)| ActorId(*id)).collect();
+        for (file, _) in &self.commit.inodes {
+            let change = Change::Inode {
+                what: What::CONTENT,
+                actors: ids.clone(),
+            };
+            self.commit.changes.push((*file, change));
+        }
+        for (directory, name, _) in &self.commit.dirents {
+            let change = Change::Dirent {
+                name: name.clone(),
+                actors: ids.clone(),
+            };
+            self.commit.changes.push((*directory, change));
+        }
+        let records = actors
+            .iter()
+            .map(|(id, actor)| (ActorId(*id), actor.clone()));
+        self.commit.actors.extend(records);
+    }
+
     /// Gives the epoch a name.
     pub fn snapshot(&mut self, name: &str) -> SnapshotId {
         let id = self.past.store.new_snapshot_id().expect("an id");

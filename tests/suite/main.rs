@@ -14,6 +14,7 @@ mod keeping;
 mod kept;
 mod kernels;
 mod limits;
+mod log;
 mod model;
 mod names;
 mod order;

@@ -6,6 +6,7 @@ mod diff;
 mod keep;
 mod list;
 mod list_log;
+mod log;
 mod mount;
 mod pages;
 mod restore;
@@ -39,6 +40,7 @@ pub fn run(command: Command) -> Result<Exit, Error> {
         Command::Verify(args) => verify::run(&args),
         Command::Rename(args) => snapshot::rename(&args),
         Command::List(args) => list::run(&args),
+        Command::Log(args) => log::run(&args),
         Command::Diff(args) => diff::run(&args),
         Command::Cat(args) => cat::run(&args),
         Command::Restore(args) => restore::run(&args),

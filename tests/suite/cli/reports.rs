@@ -64,6 +64,9 @@ fn the_fields_of_every_report_are_the_agreed_ones() {
         run.out,
         "{\"change\":\"M\",\"path\":\"file\",\"from\":null,\"old_bytes\":1,\"new_bytes\":7}\n"
     );
+    let file_log = Cmd::new("touch").args(["-d", "2001-01-01", &file]);
+    file_log.run().ok();
+    keep("log", &["log", &file, "--json"]);
     keep("restore", &["restore", &file, "--at", "s", "--json"]);
     let quiet = |line: &[&str]| Cmd::rewindfs().args(line).run().ok();
     quiet(&["hold", &dir, "t", "--until", "2d", "--reason", "why"]);
