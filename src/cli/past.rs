@@ -7,6 +7,7 @@ use super::error::Error;
 use super::progress::Meter;
 use super::reach::{self, Reach};
 use crate::control::locate::{self, LocateError, Place};
+use crate::control::report::Unrecorded;
 use crate::control::request::{Answer, Request, StateFound};
 use crate::history::{History, StateName};
 use crate::id::Epoch;
@@ -204,7 +205,12 @@ impl Past {
         let mut found = None;
         if !self.is_guest {
             match self.ask(Request::State { name: name.clone() }, "state")? {
-                Answer::State(state) => found = Some(state),
+                Answer::State(state) => {
+                    if let Some(missing) = &state.unrecorded {
+                        warn(missing, &state);
+                    }
+                    found = Some(state);
+                }
                 _ => return Err(reach::strange(&self.place)),
             }
         }
@@ -246,6 +252,21 @@ impl Past {
             source,
         }
     }
+}
+
+/// A hole in history is never passed over in silence.
+fn warn(missing: &Unrecorded, state: &StateFound) {
+    let zone = TimeZone::system();
+    let from = missing.from.0.local(&zone);
+    let until = match &missing.to {
+        Some(to) => format!("from {from} to {}", to.0.local(&zone)),
+        None => format!("since {from}"),
+    };
+    eprintln!(
+        "rewindfs: nothing was recorded {until} ({}); this is the state before, of {}",
+        missing.reason,
+        state.time.0.local(&zone)
+    );
 }
 
 /// The directory of a state in `.snapshots` of the root: the name, or where it leads.

@@ -2,7 +2,7 @@
 //! many states there are.
 
 use super::error::Error;
-use super::report::{Line, LineKind, Named, Unrecorded};
+use super::report::{Line, LineKind, Named};
 use super::request::{PAGE, Position};
 use super::when::When;
 use crate::format::record::{EpochRecord, EpochState, Gap, Header, Snapshot};
@@ -68,11 +68,7 @@ fn unrecorded(gap: Gap) -> Line {
         quiet: false,
         files_left_out: 0,
         snapshot: None,
-        unrecorded: Some(Unrecorded {
-            from: When(gap.from),
-            to: gap.to.map(When),
-            reason: gap.reason,
-        }),
+        unrecorded: Some(gap.into()),
     }
 }
 

@@ -307,6 +307,11 @@ mod tests {
                 epoch: 1,
                 time: NOON,
                 partial: false,
+                unrecorded: Some(Unrecorded {
+                    from: NOON,
+                    to: None,
+                    reason: text(),
+                }),
                 snapdir: Some(text()),
             }),
             Answer::Doings {

@@ -3,7 +3,7 @@
 //! of `cli`.
 
 use super::when::When;
-use crate::format::record::SnapshotMode;
+use crate::format::record::{Gap, SnapshotMode};
 use serde::{Deserialize, Serialize};
 
 /// One line of `list`.
@@ -206,6 +206,16 @@ pub struct Unrecorded {
     /// `None`: it lasts.
     pub to: Option<When>,
     pub reason: String,
+}
+
+impl From<Gap> for Unrecorded {
+    fn from(gap: Gap) -> Unrecorded {
+        Unrecorded {
+            from: When(gap.from),
+            to: gap.to.map(When),
+            reason: gap.reason,
+        }
+    }
 }
 
 /// How much of the past is kept.

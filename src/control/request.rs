@@ -3,7 +3,7 @@
 
 use super::error::Error;
 use super::kept::{DeletedLine, LogLine, Planned, PolicyReport, Pruned, Terms};
-use super::report::{DoingLine, Line, Mode, Scan, Status};
+use super::report::{DoingLine, Line, Mode, Scan, Status, Unrecorded};
 use super::verified::Verified;
 use super::when::When;
 use crate::format::keeping::Policy;
@@ -188,6 +188,8 @@ pub struct StateFound {
     pub time: When,
     /// A scan was cut off: names may be missing in it that were there.
     pub partial: bool,
+    /// The time that was named lies in one that history does not have: this is the state before.
+    pub unrecorded: Option<Unrecorded>,
     /// The name under which the mount shows the past; `None`: it does not, or there is none.
     pub snapdir: Option<String>,
 }

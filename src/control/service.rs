@@ -184,6 +184,7 @@ impl Service {
             epoch: state.epoch.0,
             time: When(state.time),
             partial: record.is_none_or(|record| record.state == EpochState::Partial),
+            unrecorded: state.unrecorded.map(Into::into),
             snapdir: self.mount.as_ref().and_then(|mount| mount.snapdir()),
         }))
     }

@@ -173,14 +173,7 @@ fn left_out(
 ) -> LeftOut {
     let gaps = service.store.gaps();
     let gaps = gaps.unwrap_or_else(|_| service.store.open_gap().into_iter().collect());
-    let mut unrecorded: Vec<Unrecorded> = gaps
-        .into_iter()
-        .map(|gap| Unrecorded {
-            from: When(gap.from),
-            to: gap.to.map(When),
-            reason: gap.reason,
-        })
-        .collect();
+    let mut unrecorded: Vec<Unrecorded> = gaps.into_iter().map(Into::into).collect();
     let surplus = unrecorded.len().saturating_sub(UNRECORDED_MAX);
     unrecorded.drain(..surplus);
     let from_before = service.store.from_before().unwrap_or_default();

@@ -104,6 +104,18 @@ fn a_time_without_history_is_told_everywhere_also_by_who_died_in_it() {
     let later = digits.parse::<u64>().expect("digits") + 1;
     let within = format!("@{second}.{later:09}Z");
     assert_eq!(text(mounted.past(&within, "file")), "before");
+    let file = mounted.join("file");
+    let cat = Cmd::rewindfs().arg("cat").arg(&file);
+    let cat = cat.args(["--at", &within]).run().ok();
+    assert_eq!(cat.out, "before");
+    assert!(
+        cat.err.starts_with("rewindfs: nothing was recorded from ")
+            && cat
+                .err
+                .contains("(the disk is almost full); this is the state before"),
+        "{}",
+        cat.err
+    );
     // What happened in it was found.
     mounted.snapshot("after");
     assert_eq!(text(mounted.past("after", "file")), "during");
