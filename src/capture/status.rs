@@ -41,7 +41,7 @@ pub struct Status {
     pub scan: Option<ScanProgress>,
     /// Why nothing is being recorded.
     pub stopped: Option<String>,
-    /// Files that could not be read since the start.
+    /// Files that could not be read when they were recorded last.
     pub lost_files: u64,
     /// Their paths with the reason, at most 100.
     pub unreadable: Vec<(String, LostReason)>,
@@ -49,12 +49,19 @@ pub struct Status {
     pub shadowed: Vec<String>,
 }
 
+/// Files that could not be read when they were recorded last, by inode number.
+#[derive(Default)]
+struct Unreadable {
+    all: BTreeSet<u64>,
+    /// The first of them, by name: at most `NAMED_MAX`.
+    named: BTreeMap<u64, (String, LostReason)>,
+}
+
 /// See the module's head.
 #[derive(Default)]
 pub(super) struct Counters {
     last: Mutex<Option<Timestamp>>,
-    lost: AtomicU64,
-    unreadable: Mutex<BTreeMap<String, LostReason>>,
+    unreadable: Mutex<Unreadable>,
     shadowed: Mutex<BTreeSet<String>>,
     reserved: Mutex<BTreeSet<String>>,
     actors: Mutex<HashMap<Arc<Actor>, ActorId>>,
@@ -120,6 +127,12 @@ impl Recorder {
             .sum();
         let pending_states = cutter.pending.len() as u64;
         drop(cutter);
+        let (lost_files, mut named) = {
+            let unreadable = self.counters.unreadable.lock();
+            let named: Vec<_> = unreadable.named.values().cloned().collect();
+            (unreadable.all.len() as u64, named)
+        };
+        named.sort_by(|(one, _), (other, _)| one.cmp(other));
         Status {
             pending_states,
             last_recorded: *self.counters.last.lock(),
@@ -127,14 +140,8 @@ impl Recorder {
             pending_bytes: self.stash_bytes.load(Ordering::Relaxed),
             scan: self.scan.progress(),
             stopped: (!self.trouble.is_recording()).then(|| self.trouble.reason()),
-            lost_files: self.counters.lost.load(Ordering::Relaxed),
-            unreadable: self
-                .counters
-                .unreadable
-                .lock()
-                .clone()
-                .into_iter()
-                .collect(),
+            lost_files,
+            unreadable: named,
             shadowed: self.counters.shadowed.lock().iter().cloned().collect(),
         }
     }
@@ -147,12 +154,19 @@ impl Recorder {
             .collect();
         let path = path.join("/");
         let mut unreadable = self.counters.unreadable.lock();
-        if !unreadable.contains_key(&path) {
-            self.counters.lost.fetch_add(1, Ordering::Relaxed);
+        if unreadable.all.insert(inode.ino) {
             log::warn!("the content of {path} could not be recorded: {reason:?}");
-            if unreadable.len() < NAMED_MAX {
-                unreadable.insert(path, reason);
+            if unreadable.named.len() < NAMED_MAX {
+                unreadable.named.insert(inode.ino, (path, reason));
             }
+        }
+    }
+
+    /// A file was recorded, or has gone.
+    pub(super) fn note_readable(&self, inode: &Inode) {
+        let mut unreadable = self.counters.unreadable.lock();
+        if unreadable.all.remove(&inode.ino) {
+            unreadable.named.remove(&inode.ino);
         }
     }
 

@@ -209,6 +209,7 @@ impl Recorder {
                 captured.version = Some(InodeVersion::Gone);
             }
             captured.what = captured.what.with(What::GONE);
+            self.note_readable(inode);
         } else {
             let look = facts.look.unwrap_or_else(|| unseen(inode));
             let (found, hashed) =
@@ -222,10 +223,10 @@ impl Recorder {
                     }
                     Err(Failed::File(reason)) => (Content::Lost(reason), 0),
                 };
-            if let Content::Lost(reason) = found
-                && reason != LostReason::NotImported
-            {
-                self.note_unreadable(inode, reason);
+            match found {
+                Content::Lost(LostReason::NotImported) => {}
+                Content::Lost(reason) => self.note_unreadable(inode, reason),
+                _ => self.note_readable(inode),
             }
             captured.hashed_bytes = hashed;
             content = Some((found, look.stat.size));

@@ -5,7 +5,7 @@ use super::error::Error;
 use super::report::{Line, LineKind, Named};
 use super::request::{PAGE, Position};
 use super::when::When;
-use crate::format::record::{EpochRecord, EpochState, Gap, Header, Snapshot};
+use crate::format::record::{EpochKind, EpochRecord, EpochState, Gap, Header, Snapshot};
 use crate::id::Epoch;
 use crate::store::{Store, View};
 use std::collections::BTreeMap;
@@ -171,6 +171,7 @@ fn line(record: &EpochRecord, header: &Header, snapshot: Option<(&String, &Snaps
     Line {
         kind: match snapshot {
             Some(_) => LineKind::Snapshot,
+            None if record.kind == EpochKind::Scan => LineKind::Scan,
             None => LineKind::Checkpoint,
         },
         time: When(header.time),

@@ -66,6 +66,8 @@ pub struct Who {
 pub enum LineKind {
     Snapshot,
     Checkpoint,
+    /// The tree as a mount, or the end of a time without history, found it.
+    Scan,
     /// No state: nothing was recorded for a time.
     Unrecorded,
 }

@@ -2,7 +2,7 @@
 //! mount, whatever is changed before the scan gets there.
 
 use crate::harness::compare::{Except, Tree};
-use crate::harness::{Mounted, Sandbox, noise, sized, sys, write};
+use crate::harness::{Mounted, Sandbox, noise, sized, sys, text, wait_for, write};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use std::fs::{self, File, OpenOptions};
@@ -191,4 +191,31 @@ fn a_write_into_a_huge_sparse_image_waits_for_nobody() {
     let stored = status[0]["store"]["stored_bytes"].as_u64();
     assert!(stored.is_some_and(|bytes| bytes < 1 << 20), "{stored:?}");
     mounted.umount();
+}
+
+#[test]
+fn what_was_changed_while_nothing_was_mounted_is_listed_as_found() {
+    let sandbox = Sandbox::new("drift-listed");
+    for name in ["a", "b", "c"] {
+        write(sandbox.work().join(name), "before");
+    }
+    sandbox.mount("").umount();
+    write(sandbox.work().join("a"), "behind its back");
+    fs::remove_file(sandbox.work().join("b")).expect("unlink");
+    let mounted = sandbox.mount("");
+    wait_for("the scan", || kinds(&mounted).len() > 1);
+    assert_eq!(kinds(&mounted), ["snapshot", "scan"]);
+    let shown = mounted.command("list").arg("--checkpoints").run().ok();
+    shown.says("scan         (as it was found)");
+    let found = mounted.checkpoints().pop().expect("a state");
+    assert_eq!(text(found.join("a")), "behind its back");
+    assert!(!found.join("b").exists() && found.join("c").exists());
+    mounted.umount();
+}
+
+fn kinds(mounted: &Mounted) -> Vec<String> {
+    let list = mounted.command("list").args(["--checkpoints", "--json"]);
+    let lines = list.run().ok().json();
+    let kind = |line: serde_json::Value| line["kind"].as_str().map(str::to_owned);
+    lines.into_iter().filter_map(kind).collect()
 }

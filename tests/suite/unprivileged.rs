@@ -182,3 +182,38 @@ fn allow_other_needs_the_administrator() {
         });
     }
 }
+
+#[test]
+fn what_the_daemon_may_not_read_is_named_and_tried_again() {
+    let home = Home::new("user-unreadable");
+    home.sh("cd $W; printf closed > closed; chmod 0000 closed; printf foreign > foreign; echo open > open")
+        .ok();
+    let foreign = home.sandbox.work().join("foreign");
+    chown(&foreign, Some(0), Some(0)).expect("chown");
+    fs::set_permissions(&foreign, PermissionsExt::from_mode(0o600)).expect("chmod");
+    let mounted = home.mount();
+    let left_out = || {
+        let report = home.sh("$R status $W --json || true").json().remove(0);
+        let unreadable = report["left_out"]["unreadable"].as_array().cloned();
+        let path = |one: &serde_json::Value| one["path"].as_str().map(str::to_owned);
+        let mut paths: Vec<String> = unreadable.iter().flatten().filter_map(path).collect();
+        paths.sort();
+        paths
+    };
+    wait_for("the report", || left_out() == ["closed", "foreign"]);
+    home.sh("$R status $W").exits(1).says("closed");
+    // With their attributes, and not as empty files.
+    let run = home.sh("cd $W/.snapshots/first; stat -c '%n %a %s' closed foreign open");
+    assert_eq!(run.ok().out, "closed 0 6\nforeign 600 7\nopen 644 5\n");
+    for name in ["closed", "foreign"] {
+        let line = format!("cat $W/.snapshots/first/{name}");
+        home.sh(&line).exits(1).says("Permission denied");
+    }
+    // Its mode allows it now: it is read without being written to.
+    home.sh("cd $W; chmod 0644 closed; mkdir .snapshots/later")
+        .ok();
+    let run = home.sh("cat $W/.snapshots/later/closed").ok();
+    assert_eq!(run.out, "closed");
+    wait_for("the report", || left_out() == ["foreign"]);
+    home.umount(mounted);
+}

@@ -8,7 +8,7 @@ use super::super::quantity::count;
 use super::super::reach::{self, Reach};
 use super::{list_log, locate};
 use crate::control::locate::Place;
-use crate::control::report::{Line, Mode};
+use crate::control::report::{Line, LineKind, Mode};
 use crate::control::request::{Answer, Position, Request};
 use crate::time::TimeZone;
 use std::io::{self, Write, stdout};
@@ -125,6 +125,7 @@ fn kind(line: &Line) -> &'static str {
         return "not recorded";
     }
     match line.snapshot.as_ref().map(|named| named.mode) {
+        None if line.kind == LineKind::Scan => "scan",
         None => "checkpoint",
         Some(Mode::Full) => "full",
         Some(Mode::Incremental) => "incremental",
@@ -148,6 +149,9 @@ fn notes(line: &Line, zone: &TimeZone) -> String {
         if named.held {
             notes.push("(held)".to_owned());
         }
+    }
+    if line.kind == LineKind::Scan {
+        notes.push("(as it was found)".to_owned());
     }
     if line.files_left_out > 0 {
         notes.push(format!("({} left out)", count(line.files_left_out, "file")));
