@@ -47,8 +47,9 @@ fn history_leaves_the_last_part_of_a_disk_to_its_user() {
         pieces += 1;
         assert!(pieces < 250, "the disk is full, and history never stopped");
     }
+    // He goes on while history looks at the space every few MiB: the rest is not to the byte.
     let left = free(&work);
-    assert!(left > floor / 2, "history has taken the last part: {left}");
+    assert!(left > floor / 4, "history has taken the last part: {left}");
     // Into the last part, until the file system itself is full.
     let mut error = None;
     while error.is_none() {
