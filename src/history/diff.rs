@@ -8,7 +8,7 @@
 //! 3. The result is in bytewise order of the paths.
 
 use super::{Found, Result, path};
-use crate::format::record::{Change, Kind};
+use crate::format::record::{Change, Inode, Kind};
 use crate::id::{Epoch, FileId};
 use crate::limits;
 use crate::store::View;
@@ -30,6 +30,26 @@ pub enum Letter {
 }
 
 impl Letter {
+    /// How two versions differ; `None` if a user would call them equal: a directory's size and time
+    /// follow its names.
+    pub fn between(was: &Inode, is: &Inode) -> Option<Letter> {
+        let is_dir = was.kind == Kind::Dir;
+        if was.kind != is.kind {
+            Some(Letter::Type)
+        } else if !is_dir
+            && (was.content, was.size, &was.target, was.rdev)
+                != (is.content, is.size, &is.target, is.rdev)
+        {
+            Some(Letter::Modified)
+        } else if (was.mode, was.uid, was.gid, &was.xattrs) != (is.mode, is.uid, is.gid, &is.xattrs)
+            || (!is_dir && was.mtime != is.mtime)
+        {
+            Some(Letter::Attributes)
+        } else {
+            None
+        }
+    }
+
     /// As git writes it.
     pub fn sign(self) -> char {
         match self {
@@ -178,7 +198,7 @@ impl Work<'_> {
             return Ok(None);
         };
         let above = self.place(at, dir)?;
-        Ok(above.map(|above| (join(&above, name), found)))
+        Ok(above.map(|above| (path::join(&above, name), found)))
     }
 
     /// Where the directory `dir` stood in a state.
@@ -188,7 +208,7 @@ impl Work<'_> {
         }
         let found = path::file(self.view, at, dir)?;
         let place = match found {
-            Some(found) => path_of(self.view, at, &found)?,
+            Some(found) => path::place(self.view, at, &found)?,
             None => None,
         };
         self.places.insert((dir, at), place.clone());
@@ -200,7 +220,7 @@ impl Work<'_> {
             return Ok(Some(Vec::new()));
         }
         let above = self.place(self.to, new.inode.parent)?;
-        Ok(above.map(|above| join(&above, &new.inode.name)))
+        Ok(above.map(|above| path::join(&above, &new.inode.name)))
     }
 
     fn push(
@@ -222,19 +242,7 @@ impl Work<'_> {
     }
 
     fn compare(&mut self, path: Vec<u8>, old: &Found, new: &Found) -> Result<()> {
-        let (was, is) = (&old.inode, &new.inode);
-        let letter = if was.kind != is.kind {
-            Letter::Type
-        } else if was.kind != Kind::Dir
-            && (was.content, was.size, &was.target, was.rdev)
-                != (is.content, is.size, &is.target, is.rdev)
-        {
-            Letter::Modified
-        } else if (was.mode, was.uid, was.gid, &was.xattrs) != (is.mode, is.uid, is.gid, &is.xattrs)
-            || (was.kind != Kind::Dir && was.mtime != is.mtime)
-        {
-            Letter::Attributes
-        } else {
+        let Some(letter) = Letter::between(&old.inode, &new.inode) else {
             return Ok(());
         };
         self.push(path, letter, None, Some(old), new);
@@ -242,28 +250,8 @@ impl Work<'_> {
     }
 }
 
-fn path_of(view: &View<'_>, at: Epoch, found: &Found) -> Result<Option<Vec<u8>>> {
-    let Some(above) = path::ancestors(view, at, found)? else {
-        return Ok(None);
-    };
-    let mut place = Vec::new();
-    // The root has no name; then each from the top down.
-    let names = above.iter().rev().skip(1).chain(std::iter::once(found));
-    for dir in names.filter(|dir| dir.id != FileId::ROOT) {
-        place = join(&place, &dir.inode.name);
-    }
-    Ok(Some(place))
-}
-
 fn size(found: &Found) -> Option<u64> {
     (found.inode.kind == Kind::File).then_some(found.inode.size)
-}
-
-fn join(path: &[u8], name: &[u8]) -> Vec<u8> {
-    match path {
-        b"" => name.to_vec(),
-        _ => [path, b"/", name].concat(),
-    }
 }
 
 #[cfg(test)]

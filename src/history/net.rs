@@ -5,7 +5,7 @@
 use super::diff::Letter;
 use super::path;
 use super::{Result, doings};
-use crate::format::record::{Dirent, Inode, InodeVersion, Kind};
+use crate::format::record::{Dirent, Kind};
 use crate::id::{Epoch, FileId};
 use crate::limits;
 use crate::store::View;
@@ -70,13 +70,14 @@ pub fn of(view: &View<'_>, touched: &Touched) -> Result<Vec<Net>> {
 fn file(paths: &mut Paths<'_, '_>, id: FileId, span: Span) -> Result<Option<Net>> {
     let view = paths.view;
     let (old, new) = (
-        present(view, id, before(span))?,
-        present(view, id, span.last)?,
+        path::file(view, before(span), id)?,
+        path::file(view, span.last, id)?,
     );
     let (Some(old), Some(new)) = (old, new) else {
         return Ok(None);
     };
-    let Some(letter) = compare(&old, &new) else {
+    let (old, new) = (old.inode, new.inode);
+    let Some(letter) = Letter::between(&old, &new) else {
         return Ok(None);
     };
     let Some(path) = paths.now(new.parent, &new.name, span, id)? else {
@@ -95,32 +96,6 @@ fn file(paths: &mut Paths<'_, '_>, id: FileId, span: Span) -> Result<Option<Net>
         kind: new.kind,
         span,
     }))
-}
-
-/// `None` if a user would call them equal: a directory's time and size follow its names.
-fn compare(old: &Inode, new: &Inode) -> Option<Letter> {
-    if old.kind != new.kind {
-        return Some(Letter::Type);
-    }
-    if old.content != new.content || old.size != new.size && old.kind != Kind::Dir {
-        return Some(Letter::Modified);
-    }
-    if old.target != new.target {
-        return Some(Letter::Modified);
-    }
-    let plain = |inode: &Inode| {
-        let mtime = (inode.kind != Kind::Dir).then_some(inode.mtime);
-        let owner = (inode.mode, inode.uid, inode.gid, inode.rdev);
-        (owner, mtime, inode.xattrs.clone())
-    };
-    (plain(old) != plain(new)).then_some(Letter::Attributes)
-}
-
-fn present(view: &View<'_>, id: FileId, at: Epoch) -> Result<Option<Inode>> {
-    Ok(match view.inode_at(id, at)? {
-        Some((_, InodeVersion::Present(inode))) => Some(inode),
-        _ => None,
-    })
 }
 
 fn named(view: &View<'_>, (directory, name): &Name, at: Epoch) -> Result<Option<(FileId, Kind)>> {
@@ -243,14 +218,8 @@ impl Paths<'_, '_> {
         if id == FileId::ROOT {
             return Ok(Some(b".".to_vec()));
         }
-        let Some(mut path) = self.directory(directory, at)? else {
-            return Ok(None);
-        };
-        if !path.is_empty() {
-            path.push(b'/');
-        }
-        path.extend_from_slice(name);
-        Ok(Some(path))
+        let above = self.directory(directory, at)?;
+        Ok(above.map(|above| path::join(&above, name)))
     }
 
     /// Where a name stands now; of a directory that is gone, where it stood.
@@ -278,14 +247,7 @@ impl Paths<'_, '_> {
             return Ok(known.clone());
         }
         let found = match path::file(self.view, at, id)? {
-            Some(found) => match path::ancestors(self.view, at, &found)? {
-                Some(above) => {
-                    let below = above.iter().rev().skip(1).chain([&found]);
-                    let names = below.map(|found| found.inode.name.as_slice());
-                    Some(names.collect::<Vec<_>>().join(&b'/'))
-                }
-                None => None,
-            },
+            Some(found) => path::place(self.view, at, &found)?,
             None => None,
         };
         if self.known.len() >= limits::PATHS_KNOWN_MAX {

@@ -81,6 +81,31 @@ pub fn ancestors(view: &View<'_>, at: Epoch, of: &Found) -> Result<Option<Vec<Fo
     Ok(Some(found))
 }
 
+/// The path from the root of the tree to `found` in the state `at`; `None` as of `ancestors`.
+///
+/// # Errors
+/// The store's.
+pub fn place(view: &View<'_>, at: Epoch, found: &Found) -> Result<Option<Vec<u8>>> {
+    let Some(above) = ancestors(view, at, found)? else {
+        return Ok(None);
+    };
+    let mut place = Vec::new();
+    // The root has no name; then each from the top down.
+    let names = above.iter().rev().skip(1).chain(std::iter::once(found));
+    for dir in names.filter(|dir| dir.id != FileId::ROOT) {
+        place = join(&place, &dir.inode.name);
+    }
+    Ok(Some(place))
+}
+
+/// `path/name`; below the root just `name`.
+pub fn join(path: &[u8], name: &[u8]) -> Vec<u8> {
+    match path {
+        b"" => name.to_vec(),
+        _ => [path, b"/", name].concat(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

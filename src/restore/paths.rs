@@ -2,9 +2,10 @@
 
 use super::item::{Fault, Item, Source};
 use super::tally::{Change, Tally, Tell, Trouble};
-use super::tree::{Dir, Place, Tree, join};
+use super::tree::{Dir, Place, Tree};
 use super::{Folder, item};
 use crate::format::record::Kind;
+use crate::history::path::join;
 use crate::time::Timestamp;
 use std::sync::Arc;
 

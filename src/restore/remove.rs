@@ -53,7 +53,12 @@ impl Tree<'_> {
             if self.tell.interrupted() {
                 return false;
             }
-            all &= self.remove(item, &name, &super::tree::join(path, &name), depth + 1);
+            all &= self.remove(
+                item,
+                &name,
+                &crate::history::path::join(path, &name),
+                depth + 1,
+            );
         }
         all
     }

@@ -7,6 +7,7 @@ use super::tally::{Change, Tally, Tell, Trouble, past_reason};
 use super::{Facts, Folder, attributes};
 use crate::backing;
 use crate::format::record::Kind;
+use crate::history::path::join;
 use crate::limits;
 use crossbeam_channel::{Sender, bounded};
 use parking_lot::Mutex;
@@ -60,14 +61,6 @@ pub(super) struct Job<'t> {
     pub place: Place<'t>,
     pub item: Item,
     pub now: Option<Item>,
-}
-
-/// `path/name`.
-pub fn join(path: &[u8], name: &[u8]) -> Vec<u8> {
-    match path {
-        b"" => name.to_vec(),
-        _ => [path, b"/", name].concat(),
-    }
 }
 
 impl<'t> Dir<'t> {
