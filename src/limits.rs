@@ -26,6 +26,10 @@ pub const NOTES_MAX: u64 = 50_000;
 pub const DOING_PAUSE: Duration = Duration::from_secs(10);
 /// Doings in one answer: bounds the message, a command line may have COMMAND_MAX bytes.
 pub const DOINGS_TOLD: usize = 500;
+/// Changes that `events` reads before it answers, but always those of one state.
+pub const EVENTS_READ: usize = 4096;
+/// Names of the store that `find` reads before it answers.
+pub const FIND_READ: usize = 20_000;
 /// Lines of change that a list of doings holds in memory, each of about 200 bytes.
 pub const DOING_LINES_MAX: usize = 500_000;
 /// Paths of directories that are remembered while many paths are made.

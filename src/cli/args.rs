@@ -52,6 +52,10 @@ pub enum Command {
     Log(Log),
     /// What differs between two states (live: now)
     Diff(Diff),
+    /// What happened, one JSON line a change
+    Events(Events),
+    /// Every name that ever matched, and from where to copy it
+    Find(Find),
     /// Print what the file PATH held then
     Cat(Cat),
     /// Put back what stood at PATH then, here or elsewhere
@@ -355,6 +359,32 @@ pub struct Diff {
     pub store: StoreArg,
 }
 
+/// `events`.
+#[derive(Debug, ClapArgs)]
+pub struct Events {
+    #[command(flatten)]
+    pub dir: Dir,
+    /// Go on with what happens
+    #[arg(long)]
+    pub follow: bool,
+    /// Only what came behind the line with this token, or happened since a time: 10:15, 5m, yesterday
+    #[arg(long, value_name = "TOKEN|TIME")]
+    pub since: Option<String>,
+}
+
+/// `find`.
+#[derive(Debug, ClapArgs)]
+pub struct Find {
+    #[command(flatten)]
+    pub dir: Dir,
+    /// A name with *, ?, [a-z], {a,b}; with a slash in it a path from DIR down
+    #[arg(value_name = "PATTERN")]
+    pub pattern: String,
+    /// One JSON object a line
+    #[arg(long)]
+    pub json: bool,
+}
+
 /// `cat`.
 #[derive(Debug, ClapArgs)]
 pub struct Cat {
@@ -461,22 +491,47 @@ pub struct Serve {
     pub dir: Option<PathBuf>,
 }
 
-/// The groups of `--help`; commands that belong together share a line.
-const GROUPS: [(&str, &[&str]); 5] = [
-    ("The mount", &["mount", "umount", "status", "sync"]),
-    ("The past", &["snapshot", "list", "rename"]),
-    ("Look, fetch", &["log", "diff", "cat", "restore"]),
+/// The groups of `--help`. Commands that belong together share a line, with the usage of the first;
+/// what it says of them, where that is not what the first says of itself.
+const GROUPS: [(&str, &[(&str, &str)]); 5] = [
+    (
+        "The mount",
+        &[("mount", ""), ("umount", ""), ("status", ""), ("sync", "")],
+    ),
+    (
+        "The past",
+        &[("snapshot", ""), ("list", ""), ("rename", "")],
+    ),
+    (
+        "Look, fetch",
+        &[
+            ("log", ""),
+            ("diff", ""),
+            ("find", ""),
+            ("events", ""),
+            ("cat", ""),
+            ("restore", ""),
+        ],
+    ),
     (
         "What stays",
         &[
-            "delete undelete",
-            "hold release",
-            "policy",
-            "prune",
-            "verify",
+            ("delete undelete", ""),
+            ("hold release", ""),
+            (
+                "policy prune",
+                "For how long checkpoints are kept; drop the others now",
+            ),
+            ("verify", ""),
         ],
     ),
-    ("The program", &["completions", "man"]),
+    (
+        "The program",
+        &[(
+            "completions man",
+            "What a shell completes; the manual pages",
+        )],
+    ),
 ];
 
 /// The definitions with their one-screen help.
@@ -494,13 +549,16 @@ fn overview(command: &clap::Command) -> String {
     );
     for (heading, lines) in GROUPS {
         let mut heading = heading;
-        for names in lines {
+        for (names, said) in lines {
             let subs = names.split(' ').map(|name| command.find_subcommand(name));
             let subs: Vec<&clap::Command> = subs.flatten().collect();
             let Some(first) = subs.first() else {
                 continue;
             };
-            let about = first.get_about().map(ToString::to_string);
+            let about = match *said {
+                "" => first.get_about().map(ToString::to_string),
+                said => Some(said.to_owned()),
+            };
             let names: Vec<&str> = subs.iter().map(|sub| sub.get_name()).collect();
             let usage = usage(first).replacen(first.get_name(), &names.join("|"), 1);
             text += &format!("{heading:<12} {usage:<25} {}\n", about.unwrap_or_default());

@@ -54,6 +54,8 @@ pub enum Error {
         "{state} is a state whose scan was cut off: what is missing in it may have been there, so --delete can't tell; restore without it"
     )]
     Partial { state: String },
+    #[error("{dir} is not mounted, so nothing happens there that could be followed; first: rewindfs mount {dir}", dir = quote(.0))]
+    NothingToFollow(PathBuf),
     #[error(transparent)]
     Open(#[from] OpenError),
     #[error("{}: {refusal}{}", .dir.display(), advice(.refusal, .dir))]

@@ -59,7 +59,7 @@ fn line(doing: &Doing, nets: &[Net]) -> DoingLine {
     }
 }
 
-fn who(actor: &Actor) -> Who {
+pub(super) fn who(actor: &Actor) -> Who {
     // Each argument is ended by a zero, but for one that was cut off.
     let whole = actor.command.strip_suffix(&[0]).unwrap_or(&actor.command);
     let arguments = whole.split(|byte| *byte == 0).map(lossy);

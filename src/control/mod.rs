@@ -11,6 +11,8 @@ pub mod client;
 mod difference;
 pub mod error;
 pub mod estimate;
+mod events;
+mod find;
 pub mod folder;
 pub mod identity;
 mod keeping;

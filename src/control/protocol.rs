@@ -9,7 +9,7 @@ use super::error::Error;
 use serde::{Deserialize, Serialize};
 
 /// Number of the messages in `request`, `report` and `error`.
-pub const PROTOCOL: u32 = 2;
+pub const PROTOCOL: u32 = 3;
 
 /// First message of both sides.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -53,12 +53,12 @@ mod tests {
         Deed, DeletedLine, Group, LogLine, Planned, PolicyReport, Pruned, Spans,
     };
     use crate::control::report::{
-        DoingLine, History, LeftOut, Line, LineKind, Mode, Mounted, Named, NotRecorded, Scan,
-        Status, Store, Unreadable, Unrecorded, Waits, Who,
+        DoingLine, EventLine, FindLine, History, LeftOut, Line, LineKind, Mode, Mounted, Named,
+        NotRecorded, Scan, Status, Store, Unreadable, Unrecorded, Waits, Who,
     };
     use crate::control::request::{
-        Answer, DiffLine, Made, Position, Progress, RawPath, Reply, Request, StateFound, Steps,
-        User,
+        Answer, DiffLine, EventsFrom, FindPosition, Made, Position, Progress, RawPath, Reply,
+        Request, StateFound, Steps, User,
     };
     use crate::control::verified::{Finding, Verified};
     use crate::control::when::When;
@@ -114,6 +114,22 @@ mod tests {
             Request::Doings {
                 since: NOON,
                 under: RawPath(b"x\xff".to_vec()),
+            },
+            Request::Events {
+                from: EventsFrom::Token(text()),
+                under: RawPath(b"x\xff".to_vec()),
+            },
+            Request::Find {
+                pattern: text(),
+                under: RawPath(b"x".to_vec()),
+                after: Some(FindPosition {
+                    dir: 1,
+                    name: RawPath(b"\xff".to_vec()),
+                }),
+            },
+            Request::Events {
+                from: EventsFrom::Now,
+                under: RawPath::default(),
             },
             Request::Diff {
                 from: 1,
@@ -314,6 +330,30 @@ mod tests {
                 }),
                 snapdir: Some(text()),
             }),
+            Answer::Found {
+                lines: vec![FindLine {
+                    path: RawPath(b"x\xff".to_vec()),
+                    folder: true,
+                    first: NOON,
+                    last: NOON,
+                    is_there: true,
+                }],
+                next: None,
+            },
+            Answer::Events {
+                lines: vec![EventLine {
+                    token: text(),
+                    time: NOON,
+                    change: 'R',
+                    path: RawPath(b"x\xff".to_vec()),
+                    from: Some(RawPath(b"y".to_vec())),
+                    old_bytes: Some(1),
+                    new_bytes: None,
+                    who: Vec::new(),
+                }],
+                token: text(),
+                more: true,
+            },
             Answer::Doings {
                 lines: vec![DoingLine {
                     since: NOON,
@@ -394,6 +434,7 @@ mod tests {
             Request::Snapshot { .. } | Request::List { .. } | Request::Delete { .. } => {}
             Request::Rename { .. } | Request::Sync | Request::Status => {}
             Request::State { .. } | Request::Diff { .. } | Request::Doings { .. } => {}
+            Request::Events { .. } | Request::Find { .. } => {}
             Request::Unmount { .. } | Request::Undelete { .. } | Request::Hold { .. } => {}
             Request::Release { .. } | Request::Deleted { .. } | Request::Log { .. } => {}
             Request::Policy { .. } | Request::Prune { .. } | Request::Verify { .. } => {}
@@ -401,7 +442,8 @@ mod tests {
         match answer {
             Answer::Snapshot(_) | Answer::Page { .. } | Answer::Done | Answer::Status(_) => {}
             Answer::Deleted { .. } | Answer::DeletedPage { .. } | Answer::LogPage { .. } => {}
-            Answer::State(_) | Answer::Diff { .. } | Answer::Doings { .. } => {}
+            Answer::State(_) | Answer::Diff { .. } => {}
+            Answer::Doings { .. } | Answer::Events { .. } | Answer::Found { .. } => {}
             Answer::Policy(_) | Answer::Plan(_) | Answer::Pruned(_) | Answer::Verified(_) => {}
         }
         match error {

@@ -2,6 +2,7 @@
 //! `--json` (docs/json.md), their words the user's; how they look on a terminal is the business
 //! of `cli`.
 
+use super::request::RawPath;
 use super::when::When;
 use crate::format::record::{Gap, SnapshotMode};
 use serde::{Deserialize, Serialize};
@@ -46,6 +47,38 @@ pub struct DoingLine {
     pub attributes: u64,
     /// The first of the paths; bytes that are no text are replaced.
     pub example: String,
+}
+
+/// One change, as a message; `events` shows it in words of its own.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EventLine {
+    /// What to go on with behind it.
+    pub token: String,
+    /// Of the first state that has it.
+    pub time: When,
+    /// `A`, `M`, `D`, `R`, `T`, `m`
+    pub change: char,
+    pub path: RawPath,
+    /// Of a renamed one.
+    pub from: Option<RawPath>,
+    /// Of a regular file.
+    pub old_bytes: Option<u64>,
+    pub new_bytes: Option<u64>,
+    /// Empty where nobody knows.
+    pub who: Vec<Who>,
+}
+
+/// A path that was there, as a message.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FindLine {
+    pub path: RawPath,
+    pub folder: bool,
+    /// When it appeared.
+    pub first: When,
+    /// The newest state that has it.
+    pub last: When,
+    /// Which is the newest of all.
+    pub is_there: bool,
 }
 
 /// Who did something; nothing of it is proof, a process can call itself what it likes.

@@ -3,7 +3,7 @@
 
 use super::error::Error;
 use super::kept::{DeletedLine, LogLine, Planned, PolicyReport, Pruned, Terms};
-use super::report::{DoingLine, Line, Mode, Scan, Status, Unrecorded};
+use super::report::{DoingLine, EventLine, FindLine, Line, Mode, Scan, Status, Unrecorded};
 use super::verified::Verified;
 use super::when::When;
 use crate::format::keeping::Policy;
@@ -73,6 +73,17 @@ pub enum Request {
         since: When,
         under: RawPath,
     },
+    /// What happened, in its order: one page.
+    Events {
+        from: EventsFrom,
+        under: RawPath,
+    },
+    /// Every name that ever matched: those of the next names of the store.
+    Find {
+        pattern: String,
+        under: RawPath,
+        after: Option<FindPosition>,
+    },
     /// What differs between two states, in bytewise order of the paths: one page.
     Diff {
         from: u64,
@@ -96,6 +107,27 @@ impl Request {
     pub fn records(&self) -> bool {
         matches!(self, Request::Snapshot { .. } | Request::Sync)
     }
+}
+
+/// How far `find` has read.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FindPosition {
+    /// Number of the directory.
+    pub dir: u64,
+    pub name: RawPath,
+}
+
+/// Where `events` begins.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum EventsFrom {
+    /// Behind the change that came with this token.
+    Token(String),
+    /// With what happened after this time.
+    Time(When),
+    /// With what happens from now on.
+    Now,
+    /// With all that is kept.
+    Start,
 }
 
 /// A place in the list, which is in order of time, then in that in which names were given.
@@ -126,6 +158,17 @@ pub enum Answer {
     Doings {
         lines: Vec<DoingLine>,
         more: bool,
+    },
+    /// In their order. `token`: from where to go on, also when there are none; `more`: at once.
+    Events {
+        lines: Vec<EventLine>,
+        token: String,
+        more: bool,
+    },
+    /// `next` is where the next page begins, `None` at the end; a page may be empty.
+    Found {
+        lines: Vec<FindLine>,
+        next: Option<FindPosition>,
     },
     Deleted {
         /// With `now`: what came free.

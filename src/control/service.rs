@@ -6,6 +6,8 @@
 
 use super::difference;
 use super::error::{Error, check_name};
+use super::events;
+use super::find;
 use super::listing;
 use super::log;
 use super::report;
@@ -121,6 +123,12 @@ impl Service {
                 skip,
             } => difference::page(&self.store, from, to, &under, skip),
             Request::Doings { since, under } => Ok(log::page(&self.store, since, &under)?),
+            Request::Find {
+                pattern,
+                under,
+                after,
+            } => find::page(&self.store, &pattern, &under, after),
+            Request::Events { from, under } => events::page(&self.store, &from, &under),
             Request::State { name } => self.state(&name),
             Request::Status => Ok(Answer::Status(Box::new(status::report(self)?))),
             Request::Unmount { force } => self.unmount(force, watch),

@@ -68,6 +68,10 @@ impl Letter {
 pub struct Difference {
     /// From the root of the tree; of a deleted one as it was.
     pub path: Vec<u8>,
+    /// The file that stands there, or stood.
+    pub file: FileId,
+    /// The directory of the name.
+    pub dir: FileId,
     pub letter: Letter,
     /// Of a renamed one.
     pub from: Option<Vec<u8>>,
@@ -118,6 +122,8 @@ pub fn between(view: &View<'_>, from: Epoch, to: Epoch) -> Result<Vec<Difference
         let kind = old.inode.kind;
         work.found.push(Difference {
             path,
+            file: old.id,
+            dir: old.inode.parent,
             letter: Letter::Deleted,
             from: None,
             kind,
@@ -233,6 +239,8 @@ impl Work<'_> {
     ) {
         self.found.push(Difference {
             path,
+            file: new.id,
+            dir: new.inode.parent,
             letter,
             from,
             kind: new.inode.kind,

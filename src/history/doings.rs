@@ -11,7 +11,7 @@ use super::Result;
 use crate::format::record::{Actor, Change};
 use crate::id::{ActorId, Epoch, FileId};
 use crate::limits;
-use crate::store::View;
+use crate::store::{Name, View};
 use crate::time::Timestamp;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -35,9 +35,6 @@ impl Span {
         self.first <= other.last && other.first <= self.last
     }
 }
-
-/// A name in a directory.
-pub type Name = (FileId, Vec<u8>);
 
 /// Names and files that were touched.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

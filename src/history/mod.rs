@@ -11,6 +11,8 @@
 
 pub mod diff;
 pub mod doings;
+pub mod events;
+pub mod find;
 pub mod net;
 #[cfg(test)]
 pub(crate) mod past;

@@ -8,8 +8,8 @@ use super::{Result, doings};
 use crate::format::record::{Dirent, Kind};
 use crate::id::{Epoch, FileId};
 use crate::limits;
-use crate::store::View;
-use doings::{Name, Span, Touched};
+use crate::store::{Name, View};
+use doings::{Span, Touched};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 /// One path that is different.

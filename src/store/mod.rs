@@ -59,7 +59,7 @@ pub use inflight::Reliance;
 pub use prune::{Kept, Pin, Pruned};
 pub use snapshot_log::{SnapshotAction, SnapshotEvent};
 pub use verify::{Depth, Problem, Progress, Report};
-pub use view::View;
+pub use view::{Name, View};
 pub use weigh::Weights;
 
 /// What a store answers.

@@ -29,6 +29,17 @@ impl fmt::Debug for View<'_> {
     }
 }
 
+/// A name in a directory.
+pub type Name = (FileId, Vec<u8>);
+
+/// Names of all directories, with their versions.
+#[derive(Debug, Default)]
+pub struct Names {
+    pub wanted: Vec<(Name, Vec<(Epoch, Dirent)>)>,
+    /// The last name that was read; `None`: there are no more.
+    pub next: Option<Name>,
+}
+
 /// What stands under a key of `changes`; of a name, `what` is 0.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct ChangeLine {
@@ -208,6 +219,47 @@ impl View<'_> {
             scan.step()?;
         }
         Ok(versions)
+    }
+
+    /// All versions, newest first, of those of the next `limit` names of the store that are `wanted`.
+    pub fn names(
+        &self,
+        after: Option<&Name>,
+        limit: usize,
+        wanted: &dyn Fn(&[u8]) -> bool,
+    ) -> Result<Names> {
+        let from = match after {
+            Some((dir, name)) => key::after_prefix(&key::dirent_prefix(*dir, name)),
+            None => Vec::new(),
+        };
+        let mut scan = self.from(Family::Dirents, &from)?;
+        let mut names = Names::default();
+        let mut read = 0;
+        while let Some((found, _)) = scan.item() {
+            let (dir, name, _) = key::unpack_dirent(found)?;
+            let name = (dir, name.to_vec());
+            if read == limit {
+                return Ok(names);
+            }
+            read += 1;
+            let until = key::after_prefix(&key::dirent_prefix(dir, &name.1));
+            if wanted(&name.1) {
+                let mut versions = Vec::new();
+                while let Some((found, bytes)) =
+                    scan.item().filter(|(found, _)| *found < &until[..])
+                {
+                    let (_, _, epoch) = key::unpack_dirent(found)?;
+                    versions.push((epoch, decode(Family::Dirents, found, bytes)?));
+                    scan.step()?;
+                }
+                names.wanted.push((name.clone(), versions));
+            } else {
+                advance(scan.as_mut(), &until)?;
+            }
+            names.next = Some(name);
+        }
+        names.next = None;
+        Ok(names)
     }
 
     /// What changed since the kept epoch before, by file id; a file before the names in it.

@@ -15,6 +15,7 @@ mod kept;
 mod kernels;
 mod limits;
 mod log;
+mod look;
 mod model;
 mod names;
 mod order;

@@ -6,10 +6,10 @@ use super::super::exit::Exit;
 use super::super::past::{Past, Paths};
 use super::super::quote::quote;
 use super::super::reach;
+use super::time_of;
 use crate::control::report::{DoingLine, Who};
 use crate::control::request::{Answer, RawPath, Request};
 use crate::control::when::When;
-use crate::history::StateName;
 use crate::time::{TimeZone, Timestamp};
 use std::io::{self, Write, stdout};
 
@@ -26,7 +26,7 @@ pub fn run(args: &args::Log) -> Result<Exit, Error> {
     )?;
     let since = match &args.since {
         None => Timestamp(i64::MIN),
-        Some(text) => time(text)?,
+        Some(text) => time_of(text)?,
     };
     let past = Past::open(&paths.place, &paths.root, false)?;
     if past.is_mounted() {
@@ -56,18 +56,6 @@ pub fn run(args: &args::Log) -> Result<Exit, Error> {
         eprintln!("rewindfs: there are older ones, which are too many to be shown at once");
     }
     Ok(Exit::Done)
-}
-
-fn time(text: &str) -> Result<Timestamp, Error> {
-    let bad = |error| Error::State {
-        text: text.to_owned(),
-        error,
-    };
-    let at = format!("@{}", text.strip_prefix('@').unwrap_or(text));
-    match StateName::parse(&at, Timestamp::now(), &TimeZone::system()).map_err(bad)? {
-        StateName::Time(time) => Ok(time),
-        _ => Ok(Timestamp(i64::MIN)),
-    }
 }
 
 fn text(line: &DoingLine, zone: &TimeZone) -> String {

@@ -3,6 +3,8 @@
 
 mod cat;
 mod diff;
+mod events;
+mod find;
 mod keep;
 mod list;
 mod list_log;
@@ -20,6 +22,8 @@ use super::args::Command;
 use super::error::Error;
 use super::exit::Exit;
 use crate::control::locate::{self, Place};
+use crate::history::StateName;
+use crate::time::{TimeZone, Timestamp};
 use std::path::Path;
 
 /// Does what was typed.
@@ -42,6 +46,8 @@ pub fn run(command: Command) -> Result<Exit, Error> {
         Command::List(args) => list::run(&args),
         Command::Log(args) => log::run(&args),
         Command::Diff(args) => diff::run(&args),
+        Command::Events(args) => events::run(&args),
+        Command::Find(args) => find::run(&args),
         Command::Cat(args) => cat::run(&args),
         Command::Restore(args) => restore::run(&args),
         Command::Sync(args) => sync::run(&args),
@@ -49,6 +55,19 @@ pub fn run(command: Command) -> Result<Exit, Error> {
         Command::Completions(args) => pages::completions(&args),
         Command::Man(args) => pages::manual(&args),
         Command::Serve(_) => super::daemon::serve(),
+    }
+}
+
+/// The instant that a person means: 10:15, 5m, yesterday.
+fn time_of(text: &str) -> Result<Timestamp, Error> {
+    let bad = |error| Error::State {
+        text: text.to_owned(),
+        error,
+    };
+    let at = format!("@{}", text.strip_prefix('@').unwrap_or(text));
+    match StateName::parse(&at, Timestamp::now(), &TimeZone::system()).map_err(bad)? {
+        StateName::Time(time) => Ok(time),
+        _ => Ok(Timestamp(i64::MIN)),
     }
 }
 
