@@ -56,6 +56,8 @@ pub enum Command {
     Events(Events),
     /// Every name that ever matched, and from where to copy it
     Find(Find),
+    /// Run a command in past states to find the change that broke it
+    Bisect(Bisect),
     /// Print what the file PATH held then
     Cat(Cat),
     /// Put back what stood at PATH then, here or elsewhere
@@ -385,6 +387,26 @@ pub struct Find {
     pub json: bool,
 }
 
+/// `bisect`.
+#[derive(Debug, ClapArgs)]
+pub struct Bisect {
+    #[command(flatten)]
+    pub dir: Dir,
+    /// A state in which CMD succeeds
+    #[arg(long, value_name = "STATE")]
+    pub good: String,
+    /// A later one in which it fails
+    #[arg(long, value_name = "STATE")]
+    pub bad: String,
+    /// Run it in a copy of each state, into which it can write
+    #[arg(long)]
+    pub writable: bool,
+    /// It ends with 0 where all is well, with 1 to 127 where it is broken, with 125 where it can't
+    /// tell
+    #[arg(value_name = "CMD", required = true, last = true)]
+    pub command: Vec<OsString>,
+}
+
 /// `cat`.
 #[derive(Debug, ClapArgs)]
 pub struct Cat {
@@ -511,6 +533,7 @@ const GROUPS: [(&str, &[(&str, &str)]); 5] = [
             ("events", ""),
             ("cat", ""),
             ("restore", ""),
+            ("bisect", ""),
         ],
     ),
     (

@@ -56,6 +56,8 @@ pub enum Error {
     Partial { state: String },
     #[error("{dir} is not mounted, so nothing happens there that could be followed; first: rewindfs mount {dir}", dir = quote(.0))]
     NothingToFollow(PathBuf),
+    #[error("{dir} is not mounted, so its past can't be entered; mount it, or let the command run in copies (--writable)", dir = quote(.0))]
+    NoViews(PathBuf),
     #[error(transparent)]
     Open(#[from] OpenError),
     #[error("{}: {refusal}{}", .dir.display(), advice(.refusal, .dir))]

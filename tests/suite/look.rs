@@ -1,4 +1,4 @@
-//! `events` and `find`: looking through the past.
+//! `events`, `find` and `bisect`: looking through the past.
 
 use crate::harness::{Cmd, Mounted, Sandbox, write};
 use serde_json::Value;
@@ -167,5 +167,107 @@ fn find_knows_every_name_that_ever_was_and_where_to_copy_it_from() {
     mounted.command("find").arg("nothing*").run().exits(1);
     let bad = mounted.command("find").arg("[").run();
     bad.exits(2).says("is no pattern");
+    mounted.umount();
+}
+
+/// Ten versions of a program in a folder; in the seventh, somebody else breaks it.
+fn broken() -> (Sandbox, Mounted) {
+    let (sandbox, mounted) = scene("bisect");
+    for version in 1..=10 {
+        let answer = if version < 7 { "right" } else { "wrong" };
+        let by = Cmd::new("sh").args([
+            "-c",
+            &format!("echo echo {answer} {version} > src/run"),
+            &format!("author-{version}"),
+        ]);
+        by.within(&mounted.point).run().ok();
+        mounted.snapshot(&format!("v{version}"));
+    }
+    (sandbox, mounted)
+}
+
+#[test]
+fn bisect_names_the_change_that_broke_it_and_who_made_it() {
+    let (_sandbox, mounted) = broken();
+    let bisect = |args: &[&str]| {
+        Cmd::rewindfs()
+            .arg("bisect")
+            .arg(&mounted.dir)
+            .args(args)
+            .run()
+    };
+    let ends = ["--good", "v1", "--bad", "latest", "--"];
+    let test = "sh src/run | grep -q right && ! touch new 2> /dev/null";
+    let run = bisect(&[&ends[..], &["sh", "-c", test]].concat()).ok();
+    assert!(run.out.starts_with("first bad state: "), "{}", run.out);
+    let run = run.says("M\tsrc/run").says("author-7");
+    // About half of them each time, and both ends.
+    let tries = run.err.matches("to try").count();
+    assert!((2..=4).contains(&tries), "{}", run.err);
+    // In a copy the command may write, and finds what it wrote gone in the next.
+    let test = "! test -e new && touch new && sh src/run | grep -q right";
+    let run = bisect(&[&["--writable"], &ends[..], &["sh", "-c", test]].concat()).ok();
+    run.says("author-7");
+    assert!(!mounted.join("new").exists());
+    // A folder is enough, and what can't be tried is gone around.
+    let test = "case `cat run` in *[67]) exit 125;; esac; sh run | grep -q right";
+    let folder = mounted.join("src");
+    let cmd = Cmd::rewindfs().arg("bisect").arg(&folder).args(ends);
+    let run = cmd.args(["sh", "-c", test]).run().exits(1);
+    run.says("one of 3")
+        .says("author-6")
+        .says("author-7")
+        .says("author-8");
+    let dir = mounted.dir.clone();
+    mounted.umount();
+    let unmounted = Cmd::rewindfs().arg("bisect").arg(&dir);
+    unmounted
+        .args(ends)
+        .arg("true")
+        .run()
+        .exits(2)
+        .says("--writable");
+    let test = "sh src/run | grep -q right";
+    let unmounted = Cmd::rewindfs().arg("bisect").arg(&dir).arg("--writable");
+    let run = unmounted.args(ends).args(["sh", "-c", test]).run().ok();
+    run.says("author-7");
+}
+
+#[test]
+fn bisect_refuses_what_would_name_the_wrong_change() {
+    let (_sandbox, mounted) = broken();
+    let bisect = |args: &[&str]| {
+        Cmd::rewindfs()
+            .arg("bisect")
+            .arg(&mounted.dir)
+            .args(args)
+            .run()
+    };
+    bisect(&["--good", "v8", "--bad", "v2", "--", "true"])
+        .exits(2)
+        .says("is not older");
+    bisect(&[
+        "--good", "v8", "--bad", "v9", "--", "grep", "-q", "right", "src/run",
+    ])
+    .exits(2)
+    .says("does not succeed in v8");
+    bisect(&["--good", "v1", "--bad", "v2", "--", "true"])
+        .exits(2)
+        .says("does not fail in v2");
+    bisect(&[
+        "--good",
+        "v1",
+        "--bad",
+        "v9",
+        "--",
+        "sh",
+        "-c",
+        "kill -9 $$",
+    ])
+    .exits(2)
+    .says("125 that it can't tell");
+    bisect(&["--good", "v1", "--bad", "v9", "--", "/no/such/program"])
+        .exits(2)
+        .says("/no/such/program");
     mounted.umount();
 }

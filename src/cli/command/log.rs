@@ -72,7 +72,7 @@ fn text(line: &DoingLine, zone: &TimeZone) -> String {
 }
 
 /// `claude > bash > rm -rf src`.
-fn doer(who: &Who) -> String {
+pub(super) fn doer(who: &Who) -> String {
     let nearest = who.ancestors.iter().take(ANCESTORS_SHOWN).rev();
     let mut chain: Vec<String> = nearest.map(quote).collect();
     let command: Vec<String> = who.command.iter().map(quote).collect();

@@ -1,6 +1,7 @@
 //! One file for each command or family of them: what was typed becomes a request, the answer
 //! becomes lines.
 
+mod bisect;
 mod cat;
 mod diff;
 mod events;
@@ -48,6 +49,7 @@ pub fn run(command: Command) -> Result<Exit, Error> {
         Command::Diff(args) => diff::run(&args),
         Command::Events(args) => events::run(&args),
         Command::Find(args) => find::run(&args),
+        Command::Bisect(args) => bisect::run(&args),
         Command::Cat(args) => cat::run(&args),
         Command::Restore(args) => restore::run(&args),
         Command::Sync(args) => sync::run(&args),
