@@ -36,8 +36,11 @@ pub const DOING_LINES_MAX: usize = 500_000;
 pub const PATHS_KNOWN_MAX: usize = 100_000;
 /// Bytes of a command line that are recorded: enough to tell one command from another.
 pub const COMMAND_MAX: usize = 1024;
-/// Epochs that may be cut and not yet captured.
-pub const PENDING_MAX: usize = 8;
+/// What all epochs that are cut and not yet captured may weigh: their notes, and EPOCH_WEIGHT each.
+/// By weight, not by number: while one large file is captured, others go on being kept.
+pub const PENDING_WEIGHT: u64 = 8 * NOTES_MAX;
+/// What an epoch takes in memory beside its notes, in notes.
+pub const EPOCH_WEIGHT: u64 = 8;
 /// How long a request may wait for a capture before the file is recorded as lost.
 pub const CAPTURE_WAIT: Duration = Duration::from_secs(30);
 /// How long `mkdir .snapshots/NAME` may take before it answers EAGAIN.
@@ -154,16 +157,20 @@ pub const SCAN_KEPT_MAX: usize = 20_000;
 pub const STORE_WAIT: Duration = Duration::from_secs(3);
 /// Between two tries.
 pub const STORE_POLL: Duration = Duration::from_millis(50);
-/// A call to the store that lasts longer makes nobody wait who can keep the old bytes in memory.
-pub const STORE_SLOW: Duration = Duration::from_millis(100);
-/// A call that lasts longer makes nobody wait at all: what it would keep is recorded as lost.
+/// A call to the store that lasts longer makes nobody wait who can keep the old bytes in memory. With
+/// the time until who waits already looks again (RETRY), a live operation waits 100 ms at most.
+pub const STORE_SLOW: Duration = Duration::from_millis(50);
+/// During such a call all stashes together may hold so many times STASH_MAX: what programs overwrite
+/// until it is a STORE_STUCK.
+pub const STASH_SLOW_TIMES: u64 = 3;
+/// A call that lasts longer makes nobody wait at all: what it would keep is recorded as lost. Not
+/// less: a disk that is only busy would cost history.
 pub const STORE_STUCK: Duration = Duration::from_secs(1);
+/// How soon a request that waits is run again, even if nothing is known to have changed.
+pub const RETRY: Duration = Duration::from_millis(20);
 /// A call that lasts longer stops history: a store on a disk that spins up, or is very busy, has
 /// answered by then.
 pub const STORE_HUNG: Duration = Duration::from_secs(10);
-/// Epochs that may be cut and not yet captured while the store is slow: about one comes a `settle`,
-/// so these are not reached before STORE_HUNG.
-pub const PENDING_SLOW_MAX: usize = 64;
 /// Between two tries to record again; doubled after each that fails.
 pub const RESUME_FIRST: Duration = Duration::from_secs(1);
 /// The longest time between two tries: opening a damaged store reads all of its log.
@@ -189,3 +196,7 @@ pub const RESTORE_WORKERS: usize = 4;
 pub const RESTORE_QUEUE: usize = 64;
 /// Bytes of a file whose lines `diff -u` compares.
 pub const DIFF_TEXT: u64 = 16 << 20;
+/// Lines that wait to be written to the log: a page of each on a disk that hangs.
+pub const LOG_QUEUE: usize = 1024;
+/// How long the end of a daemon waits for its last lines to be written.
+pub const LOG_END_WAIT: Duration = Duration::from_secs(1);

@@ -298,7 +298,7 @@ fn only_uid(access: Access) -> Option<u32> {
     (access == Access::Owner && !uid.is_root()).then(|| uid.as_raw())
 }
 
-/// Panics go to the log with their place, once; then on to whoever had asked for them before.
+/// Panics go to the log with their place; without a log on to whoever had asked for them before.
 fn log_panics() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
@@ -306,7 +306,10 @@ fn log_panics() {
         std::panic::set_hook(Box::new(move |panic| {
             let trace = std::backtrace::Backtrace::force_capture();
             log::error!("{panic}\n{trace}");
-            before(panic);
+            // Standard error may be a file on the store's disk, which may hang.
+            if !log::log_enabled!(log::Level::Error) {
+                before(panic);
+            }
         }));
     });
 }

@@ -5,7 +5,7 @@ use super::super::error::Error;
 use super::super::exit::Exit;
 use super::super::progress::Meter;
 use super::job::{Job, News};
-use super::log::Logging;
+use super::log::{self as logging, Logging};
 use super::run::{self, Teller};
 use crate::control::wire;
 use rustix::stdio::{dup2_stdin, dup2_stdout};
@@ -112,8 +112,8 @@ pub fn serve() -> Result<Exit, Error> {
         source,
     })?;
     let teller = Pipe(pipe);
-    match run::run(&job, &teller, Logging::ToFile) {
-        Ok(()) => Ok(Exit::Done),
+    let exit = match run::run(&job, &teller, Logging::ToFile) {
+        Ok(()) => Exit::Done,
         Err(error) => {
             let exit = error.exit();
             ::log::error!("{error}");
@@ -124,9 +124,11 @@ pub fn serve() -> Result<Exit, Error> {
                 message,
                 exit: exit_code,
             });
-            Ok(exit)
+            exit
         }
-    }
+    };
+    logging::end();
+    Ok(exit)
 }
 
 /// A session of its own, and no descriptor to what it was started from but the pipe for news.

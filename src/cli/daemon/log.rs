@@ -1,7 +1,9 @@
 //! What the daemon writes down: lines in the store's folder, in files that are turned over
 //! before they grow large, or on standard error in the foreground.
 
+use super::log_queue::{self, Pending};
 use crate::control::folder::Folder;
+use crate::limits;
 use crate::time::Timestamp;
 use env_logger::{Builder, Env, Target};
 use rustix::fd::OwnedFd;
@@ -10,6 +12,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
+use std::sync::OnceLock;
 
 /// Name of the newest log file in the store's folder; older ones have `.1` and `.2` behind it.
 pub const NAME: &str = "log";
@@ -23,6 +26,17 @@ const FILES: usize = 3;
 pub enum Logging {
     ToFile,
     ToStandardError,
+}
+
+/// What is on its way to the file of this process.
+static ON_ITS_WAY: OnceLock<Pending> = OnceLock::new();
+
+/// To be called at the end: what was said is written down, within a bound.
+pub fn end() {
+    if let Some(pending) = ON_ITS_WAY.get() {
+        // Nobody can be told that the log can't be written.
+        pending.wait(limits::LOG_END_WAIT);
+    }
 }
 
 /// Begins to log. RUST_LOG chooses what, as usual; by default what is worth a look.
@@ -44,10 +58,12 @@ pub fn begin(logging: Logging, folder: &Folder) -> io::Result<()> {
         Logging::ToStandardError => builder.target(Target::Stderr),
         Logging::ToFile => {
             let file = Turning::open(folder.inside(NAME), FILE_MAX, true)?;
-            builder.target(Target::Pipe(Box::new(file)))
+            let (entrance, pending) = log_queue::start(file, limits::LOG_QUEUE)?;
+            // A second log in one process is only met in tests.
+            let _ = ON_ITS_WAY.set(pending);
+            builder.target(Target::Pipe(Box::new(entrance)))
         }
     };
-    // A second logger in one process is only met in tests.
     let _ = builder.try_init();
     Ok(())
 }

@@ -10,6 +10,7 @@ mod job;
 mod launch;
 mod limit;
 mod log;
+mod log_queue;
 mod mounting;
 mod rehearsal;
 mod run;
