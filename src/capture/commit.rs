@@ -76,7 +76,10 @@ impl Recorder {
         for inode in notes.inodes() {
             self.forget_version(inode, pending.body.number);
         }
-        self.cutter.lock().pending.pop_front();
+        let mut cutter = self.cutter.lock();
+        cutter.weight -= pending.weight;
+        cutter.pending.pop_front();
+        drop(cutter);
         *pending.outcome.lock() = Some(outcome);
         self.signal.raise();
     }

@@ -362,6 +362,11 @@ impl Capture<'_> {
         if !self.recorder.trouble.is_recording() {
             return Err(Failed::Stopped);
         }
+        let mut track = self.of.inode.track.lock();
+        if let Some(reason) = track.version(self.of.epoch).and_then(|v| v.lost) {
+            return Err(Failed::File(reason));
+        }
+        drop(track);
         self.hashed_bytes += u64::from(len);
         self.done += u64::from(len);
         self.pieces.push(Piece::Data { len, hash });

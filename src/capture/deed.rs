@@ -229,10 +229,30 @@ impl Recorder {
                 .look(inode)
                 .is_ok_and(|look| kept + look.stat.blocks * 512 > self.options.hooks.kept_bytes);
         let short = self.inodes.is_short() || self.scan.keeps_much();
-        if (short || full) && self.makes_room() {
+        // What a full budget of bytes holds is given back later; descriptors are needed now.
+        let waits = match self.is_store_slow() {
+            true if !self.inodes.is_very_short() => false,
+            true => !self.give_up_on_store(),
+            false => short || full,
+        };
+        if waits && self.makes_room() {
             return Err(Wait::Removed);
         }
         Ok(())
+    }
+
+    fn is_store_slow(&self) -> bool {
+        self.store.longest_call() >= limits::STORE_SLOW
+    }
+
+    /// What memory and descriptors can bridge is used up: when the store has not answered for so
+    /// long, history stops, and nobody waits any more.
+    fn give_up_on_store(&self) -> bool {
+        let stuck = self.store.longest_call() >= limits::STORE_STUCK;
+        if stuck {
+            self.store_hangs();
+        }
+        stuck
     }
 
     /// Whether something will be free when what is noted has been recorded.
@@ -263,9 +283,7 @@ impl Recorder {
         if size == 0 && inode.kind != Kind::Dir {
             return Ok(());
         }
-        let pending = self.pending_epochs();
-        let slow = self.store.longest_call() >= limits::STORE_SLOW;
-        if pending >= limits::PENDING_MAX && !(slow && pending < limits::PENDING_SLOW_MAX) {
+        if !self.has_room_for_epoch() && !self.give_up_on_store() {
             return Err(Wait::States);
         }
         self.cut(EpochKind::Checkpoint, false, false, Vec::new());
@@ -357,11 +375,14 @@ impl Recorder {
         if bytes == 0 {
             return Ok(());
         }
-        let stashed = self.stash_bytes.load(Ordering::Relaxed);
-        let full = stashed + bytes > self.options.hooks.stash_bytes;
+        let filled = self.stash_bytes.load(Ordering::Relaxed) + bytes;
+        let stash_max = self.options.hooks.stash_bytes;
         // While the store keeps the capture waiting, memory is what there is.
-        let slow = || self.store.longest_call() >= limits::STORE_SLOW;
-        if full || bytes > limits::STASH_PIECE && !slow() {
+        let room = match bytes > limits::STASH_PIECE || filled > stash_max {
+            true if self.is_store_slow() => filled <= stash_max * limits::STASH_SLOW_TIMES,
+            large => !large,
+        };
+        if !room {
             return self.await_capture(inode, epoch);
         }
         let sparse = older.stat.blocks.saturating_mul(512) < older.stat.size;
@@ -375,10 +396,7 @@ impl Recorder {
                     }
                 }
                 Err(error) => {
-                    let mut track = inode.track.lock();
-                    if let Some(version) = track.older_pending(epoch) {
-                        version.lost = Some(lost_reason(&error));
-                    }
+                    inode.track.lock().lose_before(epoch, lost_reason(&error));
                     return Ok(());
                 }
             }
@@ -396,7 +414,7 @@ impl Recorder {
         let since = *version.awaited.get_or_insert_with(Instant::now);
         let stuck = self.store.longest_call() >= limits::STORE_STUCK;
         if stuck || since.elapsed() >= limits::CAPTURE_WAIT {
-            version.lost = Some(LostReason::TooSlow);
+            track.lose_before(epoch, LostReason::TooSlow);
             return Ok(());
         }
         drop(track);

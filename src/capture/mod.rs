@@ -130,11 +130,15 @@ struct Cutter {
     last_cut: Instant,
     /// Cut and not yet committed, in order.
     pending: VecDeque<Arc<Pending>>,
+    /// What they weigh together (`limits::PENDING_WEIGHT`).
+    weight: u64,
 }
 
 /// An epoch that was cut, with what came of it.
 struct Pending {
     body: Arc<EpochBody>,
+    /// Its notes when it was cut, and `limits::EPOCH_WEIGHT`.
+    weight: u64,
     results: Mutex<Vec<work::Captured>>,
     left: AtomicU64,
     snapshots: Mutex<Vec<NewSnapshot>>,
@@ -210,6 +214,7 @@ impl Recorder {
     ) -> Result<Arc<Recorder>, CaptureError> {
         let recorder = Recorder::assemble(backing, store, options)?;
         if !recorder.options.off {
+            recorder.look_for_unclean_end()?;
             recorder.note_begun()?;
             recorder.begin_first_scan()?;
             recorder.start_threads()?;
@@ -237,6 +242,7 @@ impl Recorder {
                 last_time,
                 last_cut: Instant::now(),
                 pending: VecDeque::new(),
+                weight: 0,
             }),
             signal,
             scan: scan::ScanState::default(),
@@ -345,11 +351,13 @@ impl Recorder {
         });
         let pending = Arc::new(Pending {
             body: old.body.clone(),
+            weight: old.body.noted.load(Ordering::Relaxed) + limits::EPOCH_WEIGHT,
             results: Mutex::default(),
             left: AtomicU64::new(0),
             snapshots: Mutex::new(new),
             outcome: Mutex::new(None),
         });
+        cutter.weight += pending.weight;
         cutter.pending.push_back(pending.clone());
         cutter.last_cut = Instant::now();
         drop(cutter);
@@ -372,6 +380,11 @@ impl Recorder {
 
     fn pending_epochs(&self) -> usize {
         self.cutter.lock().pending.len()
+    }
+
+    /// Whether one more epoch may be cut before those that are have been captured.
+    fn has_room_for_epoch(&self) -> bool {
+        self.cutter.lock().weight < limits::PENDING_WEIGHT
     }
 
     fn is_ending(&self) -> bool {

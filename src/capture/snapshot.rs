@@ -4,7 +4,6 @@
 use super::{CaptureError, Outcome, Pending, Recorder};
 use crate::format::record::{EpochKind, EpochState, Snapshot, SnapshotMode};
 use crate::id::Epoch;
-use crate::limits;
 use crate::store::{Store, StoreError};
 use crate::time::Timestamp;
 use std::sync::Arc;
@@ -113,7 +112,7 @@ impl Recorder {
         if !self.trouble.is_recording() {
             return Err(CaptureError::Stopped(self.trouble.reason()));
         }
-        let room = || (self.pending_epochs() < limits::PENDING_MAX).then_some(());
+        let room = || self.has_room_for_epoch().then_some(());
         self.wait_until(patience, room)?;
         let unseen = !self.flush_mappings();
         if let Some(end) = patience.end() {

@@ -223,6 +223,9 @@ impl Recorder {
                     }
                     Err(Failed::File(reason)) => (Content::Lost(reason), 0),
                 };
+            // Destroyed while it was read: it may be half of one state and half of another.
+            let lost = inode.track.lock().version(epoch).and_then(|v| v.lost);
+            let (found, hashed) = lost.map_or((found, hashed), |reason| (Content::Lost(reason), 0));
             match found {
                 Content::Lost(LostReason::NotImported) => {}
                 Content::Lost(reason) => self.note_unreadable(inode, reason),

@@ -10,6 +10,7 @@
 use crate::fs::WaitsFor;
 use crate::fuse::job::{Lane, Step, Work};
 use crate::fuse::traffic::{Slot, Traffic};
+use crate::limits;
 use crossbeam_channel::{Receiver, Sender};
 use parking_lot::{Condvar, Mutex};
 use std::io;
@@ -20,8 +21,6 @@ use std::time::{Duration, Instant};
 
 /// Threads of each pool.
 const POOL_THREADS: usize = 4;
-/// A parked request is run again after this time even if nothing is known to have changed.
-const RETRY: Duration = Duration::from_millis(100);
 /// At most so often are the parked requests run again, however much changes.
 const PACE: Duration = Duration::from_millis(1);
 /// How often late requests are looked for.
@@ -248,7 +247,7 @@ impl<S: Served> Engine<S> {
                 continue;
             };
             drop(list);
-            self.fs.wait_wakeup(seen, RETRY);
+            self.fs.wait_wakeup(seen, limits::RETRY);
             for parked in std::mem::take(&mut self.list.lock().parked) {
                 self.queue(parked.work);
             }

@@ -317,6 +317,11 @@ impl Inodes {
         self.paths.load(Ordering::Relaxed) > self.paths_max + self.paths_max / 2
     }
 
+    /// So many are held that there would be none left for what programs open.
+    pub fn is_very_short(&self) -> bool {
+        self.paths.load(Ordering::Relaxed) > self.paths_max + self.paths_max * 5 / 8
+    }
+
     /// One more reason to keep it.
     pub fn pin(&self, inode: &Inode) {
         inode.pins.fetch_add(1, Ordering::Relaxed);

@@ -164,6 +164,16 @@ impl Track {
             .find(|v| v.epoch < epoch && !v.captured)
     }
 
+    /// What the versions before `epoch` hold is destroyed without being kept. A capture that reads it
+    /// just then looks at this again when it has read.
+    pub fn lose_before(&mut self, epoch: Epoch, reason: LostReason) {
+        for version in &mut self.versions {
+            if version.epoch < epoch && !version.captured {
+                version.lost.get_or_insert(reason);
+            }
+        }
+    }
+
     /// The version of exactly this epoch.
     pub fn version(&mut self, epoch: Epoch) -> Option<&mut Version> {
         self.versions.iter_mut().rev().find(|v| v.epoch == epoch)

@@ -249,6 +249,7 @@ impl Live {
             };
             guards.push(guard);
         }
+        self.recorder.hooks().keep_locked();
         Ok(guards)
     }
 }

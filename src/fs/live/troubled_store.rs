@@ -259,7 +259,7 @@ fn a_store_that_does_not_answer_keeps_nobody_waiting() {
     scene.wait_for("a call that lasts", || {
         scene.store.longest_call() >= limits::STORE_SLOW
     });
-    for round in 0..limits::PENDING_MAX as u8 * 2 {
+    for round in 0..16 {
         scene.overwrite("old", &[b'a' + round]);
     }
     scene.overwrite("big", &vec![9; BIG]);
@@ -271,5 +271,155 @@ fn a_store_that_does_not_answer_keeps_nobody_waiting() {
     assert_eq!(lasting.reason, "the store does not answer");
     scene.kv.hold(false);
     scene.must_resume("the store does not answer");
+    scene.end();
+}
+
+/// What a state holds of `big`, or `None` if its content was lost.
+fn big_in(history: &History, epoch: crate::id::Epoch) -> Option<Vec<u8>> {
+    let view = history.view();
+    let found = path::child(&view, epoch, FileId::ROOT, b"big");
+    let inode = found.expect("read").expect("recorded").inode;
+    let mut out = Vec::new();
+    let (mut at, size) = (0, inode.size);
+    while at < size {
+        let mut piece = Vec::new();
+        let read = history.read(&view, inode.content, size, at, 1 << 20, &mut piece);
+        if read.is_err() {
+            return None;
+        }
+        at += piece.len() as u64;
+        out.append(&mut piece);
+    }
+    Some(out)
+}
+
+#[test]
+fn what_is_destroyed_while_it_is_read_is_lost_and_never_half_recorded() {
+    let scene = Scene::new(Options {
+        settle: Duration::ZERO,
+        hooks: crate::capture::Hooks {
+            stash_bytes: 4096,
+            ..crate::capture::Hooks::default()
+        },
+        ..options()
+    });
+    scene.kv.hold(true);
+    // Two states that hold other bytes of it, both still to be recorded; a capture of the first
+    // is stopped in the midst.
+    scene.overwrite("big", &[8; 2000]);
+    scene.overwrite("old", b"1");
+    scene.overwrite("old", b"2");
+    scene.overwrite("big", &[8; 3000]);
+    scene.overwrite("old", b"3");
+    scene.wait_for("a call that lasts", || {
+        scene.store.longest_call() >= limits::STORE_SLOW
+    });
+    let ino = scene.ino("big");
+    scene.wait_for("the writer to go on without it", || {
+        let bytes = vec![9; BIG];
+        let written = scene.live.write(&CALLER, ino, 0, &bytes, false, false);
+        written.is_ok_and(|written| written as usize == BIG)
+    });
+    assert!(!scene.is_stopped(), "the store has not hung for so long");
+    scene.kv.hold(false);
+    scene
+        .live
+        .recorder()
+        .sync(Patience::ENDLESS)
+        .expect("recorded");
+    let history = History::new(scene.store.clone());
+    let states = history
+        .view()
+        .epochs(crate::id::Epoch::NONE, crate::id::Epoch::MAX, 100)
+        .expect("read");
+    let start = |eights: usize| {
+        let mut bytes = vec![7; BIG];
+        bytes[..eights].fill(8);
+        bytes
+    };
+    let real = [start(0), start(2000), start(3000), vec![9; BIG]];
+    let mut lost = 0;
+    for (epoch, ..) in states {
+        match big_in(&history, epoch) {
+            Some(bytes) => assert!(real.contains(&bytes), "a state that never was"),
+            None => lost += 1,
+        }
+    }
+    assert!(lost > 0, "nothing was destroyed");
+    scene.end();
+}
+
+#[test]
+fn while_one_file_is_recorded_for_long_others_are_kept_without_waiting() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let hold = folder.path().join("hold");
+    let scene = Scene::new(Options {
+        settle: Duration::ZERO,
+        hooks: crate::capture::Hooks {
+            hold: Some(hold.clone()),
+            ..crate::capture::Hooks::default()
+        },
+        ..options()
+    });
+    let states = || {
+        let (none, all) = (crate::id::Epoch::NONE, crate::id::Epoch::MAX);
+        scene
+            .store
+            .view()
+            .epochs(none, all, 1000)
+            .expect("read")
+            .len()
+    };
+    let before = states();
+    std::fs::write(&hold, "").expect("a file");
+    for round in 0..100_u8 {
+        // Each destroys what the one before has written.
+        scene.overwrite("old", &[round; 300]);
+    }
+    std::fs::remove_file(&hold).expect("our file");
+    scene
+        .live
+        .recorder()
+        .sync(Patience::ENDLESS)
+        .expect("recorded");
+    assert!(states() >= before + 100, "{} states", states() - before);
+    scene.end();
+}
+
+#[test]
+fn a_full_memory_keeps_nobody_waiting_for_a_store_that_does_not_answer() {
+    let scene = Scene::new(Options {
+        settle: Duration::ZERO,
+        hooks: crate::capture::Hooks {
+            stash_bytes: 8 << 20,
+            ..crate::capture::Hooks::default()
+        },
+        ..options()
+    });
+    scene.kv.hold(true);
+    scene.overwrite("big", &[8; 2000]);
+    scene.overwrite("old", b"1");
+    scene.overwrite("old", b"2");
+    scene.wait_for("a call that lasts", || {
+        scene.store.longest_call() >= limits::STORE_SLOW
+    });
+    // More than the memory that there is as long as the store answers.
+    let (ino, piece) = (scene.ino("big"), vec![9; 1 << 20]);
+    for at in 0..20 {
+        let written = scene
+            .live
+            .write(&CALLER, ino, at << 20, &piece, false, false);
+        let written = written.expect("a live operation neither fails nor waits");
+        assert_eq!(written as usize, piece.len());
+    }
+    assert!(!scene.is_stopped(), "the store has not hung for so long");
+    scene.kv.hold(false);
+    scene
+        .live
+        .recorder()
+        .sync(Patience::ENDLESS)
+        .expect("recorded");
+    scene.must_be_recorded("all");
+    assert_eq!(scene.live.recorder().status().lost_files, 0);
     scene.end();
 }

@@ -12,6 +12,8 @@ use crate::store::StoreError;
 pub const READ_ONLY: Stop = Stop::Errno(libc::EROFS);
 /// The epoch went away, or the kernel asks for what it was not told of.
 pub const STALE: Stop = Stop::Errno(libc::ESTALE);
+/// The store does not answer.
+pub const HANGS: Stop = Stop::Errno(libc::EIO);
 /// No such name.
 pub const NO_ENTRY: Stop = Stop::Errno(libc::ENOENT);
 /// Only root and the owner of the working directory may.

@@ -2,7 +2,7 @@
 //! is in `top.rs`, `days.rs` and `tree.rs`.
 
 use super::node::Node;
-use super::{SnapDir, may_wait, tree};
+use super::{SnapDir, tree};
 use crate::format::record::Kind;
 use crate::fs::{Answer, Context, DirPlusSink, DirSink, Entry, Stop};
 use crate::history::Found;
@@ -94,7 +94,7 @@ impl SnapDir {
         offset: u64,
         sink: &mut dyn DirSink,
     ) -> Answer<()> {
-        may_wait(cx)?;
+        self.may_ask(cx)?;
         let view = self.history.view();
         self.list(&view, ino, offset, false, &mut Plain { sink })
     }
@@ -110,7 +110,7 @@ impl SnapDir {
         offset: u64,
         sink: &mut dyn DirPlusSink,
     ) -> Answer<()> {
-        may_wait(cx)?;
+        self.may_ask(cx)?;
         let view = &self.history.view();
         let mut reply = Plus {
             dir: self,

@@ -39,7 +39,7 @@ use crate::limits;
 use crate::store::View;
 use crate::time::{TimeZone, Timestamp};
 use cursors::Cursors;
-use errno::{NO_ENTRY, NOT_ALLOWED, READ_ONLY, STALE};
+use errno::{HANGS, NO_ENTRY, NOT_ALLOWED, READ_ONLY, STALE};
 use node::{Node, Nodes};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -120,7 +120,7 @@ impl SnapDir {
     /// # Errors
     /// ENOTDIR, ESTALE.
     pub fn lookup_top(&self, cx: &Context, host: u64) -> Answer<Entry> {
-        may_wait(cx)?;
+        self.may_ask(cx)?;
         self.host.describe(host)?;
         self.entry(&self.history.view(), Node::Top { host }, None)
     }
@@ -135,7 +135,7 @@ impl SnapDir {
     /// # Errors
     /// ENOENT for what is not there but may come; what can never come is a negative entry.
     pub fn lookup(&self, cx: &Context, parent: u64, name: &[u8]) -> Answer<Entry> {
-        may_wait(cx)?;
+        self.may_ask(cx)?;
         if name.len() > limits::NAME_MAX {
             return Err(Stop::Errno(libc::ENAMETOOLONG));
         }
@@ -172,7 +172,7 @@ impl SnapDir {
     /// # Errors
     /// ESTALE if the state is not kept any more.
     pub fn getattr(&self, cx: &Context, ino: u64) -> Answer<(Attributes, Duration)> {
-        may_wait(cx)?;
+        self.may_ask(cx)?;
         let node = self.node(ino)?;
         let mut attributes = self.attributes(&self.history.view(), &node, None)?;
         attributes.ino = ino;
@@ -197,7 +197,7 @@ impl SnapDir {
     /// # Errors
     /// EINVAL for what is none.
     pub fn readlink(&self, cx: &Context, ino: u64) -> Answer<Vec<u8>> {
-        may_wait(cx)?;
+        self.may_ask(cx)?;
         let node = self.node(ino)?;
         if let Node::Link { target, .. } = &*node {
             return Ok(target.to_vec());
@@ -221,7 +221,7 @@ impl SnapDir {
         size: u32,
         out: &mut Vec<u8>,
     ) -> Answer<()> {
-        may_wait(cx)?;
+        self.may_ask(cx)?;
         out.clear();
         let view = self.history.view();
         let (content, length) = self.content(&view, ino)?;
@@ -235,7 +235,7 @@ impl SnapDir {
     /// # Errors
     /// ENXIO: there is none.
     pub fn lseek(&self, cx: &Context, ino: u64, offset: u64, whence: i32) -> Answer<u64> {
-        may_wait(cx)?;
+        self.may_ask(cx)?;
         let seek = match whence {
             libc::SEEK_DATA => Seek::Data,
             libc::SEEK_HOLE => Seek::Hole,
@@ -260,7 +260,7 @@ impl SnapDir {
     /// # Errors
     /// ENODATA.
     pub fn getxattr(&self, cx: &Context, ino: u64, name: &[u8]) -> Answer<Vec<u8>> {
-        may_wait(cx)?;
+        self.may_ask(cx)?;
         let mut xattrs = self.xattrs(ino)?.into_iter();
         let found = xattrs.find(|(other, _)| other == name);
         found
@@ -274,7 +274,7 @@ impl SnapDir {
     /// # Errors
     /// ESTALE.
     pub fn listxattr(&self, cx: &Context, ino: u64) -> Answer<Vec<u8>> {
-        may_wait(cx)?;
+        self.may_ask(cx)?;
         let mut names = Vec::new();
         for (name, _) in self.xattrs(ino)? {
             if cx.uid == 0 || !name.starts_with(b"trusted.") {
@@ -392,6 +392,19 @@ impl SnapDir {
         Ok(newest.max(gap).max(self.list_changed(view)?))
     }
 
+    /// Whether the store may be asked here and now. Not a store that hangs: what asks it can't be
+    /// interrupted, and would take the threads one by one.
+    fn may_ask(&self, cx: &Context) -> Answer<()> {
+        if self.history.store().longest_call() >= limits::STORE_HUNG {
+            return Err(HANGS);
+        }
+        if cx.may_wait {
+            Ok(())
+        } else {
+            Err(Stop::Park(WaitsFor::Store))
+        }
+    }
+
     /// Whether this caller may change the list of snapshots.
     fn may_change_list(&self, cx: &Context) -> Answer<()> {
         if cx.uid == 0 || cx.uid == self.options.owner_uid {
@@ -399,14 +412,6 @@ impl SnapDir {
         } else {
             Err(NOT_ALLOWED)
         }
-    }
-}
-
-fn may_wait(cx: &Context) -> Answer<()> {
-    if cx.may_wait {
-        Ok(())
-    } else {
-        Err(Stop::Park(WaitsFor::Store))
     }
 }
 

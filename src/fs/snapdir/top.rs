@@ -9,7 +9,7 @@
 use super::errno::{NO_ENTRY, NOT_ALLOWED, READ_ONLY, STALE};
 use super::listing::{Emit, FIRST_COOKIE, Item};
 use super::node::{Node, Place};
-use super::{SnapDir, is_virtual, may_wait};
+use super::{SnapDir, is_virtual};
 use crate::capture::NewSnapshot;
 use crate::format::record::{Kind, SnapshotMode};
 use crate::fs::live::LiveDir;
@@ -36,7 +36,7 @@ impl SnapDir {
     /// EROFS within a state, EPERM, EINVAL, EEXIST; EAGAIN if it took too long, then nothing is
     /// made.
     pub fn mkdir(&self, cx: &Context, parent: u64, name: &[u8]) -> Answer<Entry> {
-        may_wait(cx)?;
+        self.may_ask(cx)?;
         let Node::Top { host } = *self.node(parent)? else {
             return Err(READ_ONLY);
         };
@@ -59,7 +59,7 @@ impl SnapDir {
     /// # Errors
     /// EROFS within a state and below the root, EPERM, ENOENT, EBUSY when it is held.
     pub fn rmdir(&self, cx: &Context, parent: u64, name: &[u8]) -> Answer<()> {
-        may_wait(cx)?;
+        self.may_ask(cx)?;
         self.changeable_list(cx, parent)?;
         let name = check_snapshot_name(name).map_err(|_| NOT_ALLOWED)?;
         Ok(self.host.delete(name, cx.uid)?)
@@ -80,7 +80,7 @@ impl SnapDir {
         if !is_virtual(parent) || !is_virtual(to) {
             return Err(Stop::Errno(libc::EXDEV));
         }
-        may_wait(cx)?;
+        self.may_ask(cx)?;
         self.changeable_list(cx, parent)?;
         self.changeable_list(cx, to)?;
         let old = check_snapshot_name(name).map_err(|_| NOT_ALLOWED)?;
