@@ -11,8 +11,11 @@ use crate::control::locate::Place;
 use crate::control::open::{self, OpenError};
 use crate::control::request::{Answer, Progress, Request};
 use crate::control::service::{Service, Watch};
+use crate::limits;
 use crate::store::StoreOptions;
 use parking_lot::Mutex;
+use std::io;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, mpsc};
 use std::thread;
@@ -22,6 +25,9 @@ use std::time::{Duration, Instant};
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// How long an interrupted command may take to take back what it was making.
 const INTERRUPT_WAIT: Duration = Duration::from_secs(5);
+
+/// How long the folder of a store, and the daemon in it, may take to say who they are.
+const REACH_WAIT: Duration = Duration::from_secs(20);
 
 /// A history that can be asked.
 pub enum Reach {
@@ -36,14 +42,14 @@ impl Reach {
     /// # Errors
     /// When the daemon of a mount does not answer, or the store can't be opened.
     pub fn open(place: &Place, request: &Request) -> Result<Reach, Error> {
-        let folder = Folder::open(&place.store).map_err(|error| match error {
+        let (folder, client) = reach(&place.store)?.map_err(|error| match error {
             FolderError::Missing(store) if place.mount.is_some() => Error::StoreGone {
                 dir: place.dir.clone(),
                 store,
             },
             error => OpenError::from(error).into(),
         })?;
-        match Client::connect(&folder) {
+        match client {
             Ok(client) => Ok(Reach::Daemon(client)),
             // Not mounted: nobody else has the store, or its lock says so.
             Err(ClientError::NoDaemon) if place.mount.is_none() => {
@@ -82,6 +88,32 @@ impl Reach {
 /// Why there is none.
 pub fn ask(place: &Place, request: Request, wait: &dyn Wait) -> Result<Answer, Error> {
     Reach::open(place, &request)?.ask(place, request, wait)
+}
+
+/// What stands behind the path of a store.
+type Reached = Result<(Folder, Result<Client, ClientError>), FolderError>;
+
+/// Its folder, and its daemon. The disk that it lies on may hang: this does not with it.
+fn reach(store: &Path) -> Result<Reached, Error> {
+    let (tell, told) = mpsc::channel();
+    let path = store.to_owned();
+    let look = move || {
+        let reached = Folder::open(&path).map(|folder| {
+            let client = Client::connect(&folder);
+            (folder, client)
+        });
+        // Nobody listens any more when it comes too late.
+        let _ = tell.send(reached);
+    };
+    let started = thread::Builder::new().spawn(look);
+    started.map_err(|source| Error::System {
+        action: "no thread for a request",
+        source,
+    })?;
+    told.recv_timeout(REACH_WAIT).map_err(|_| Error::File {
+        path: store.to_owned(),
+        source: io::ErrorKind::TimedOut.into(),
+    })
 }
 
 fn open_here(place: &Place, folder: &Folder, request: &Request) -> Result<Service, Error> {
@@ -133,6 +165,17 @@ fn ask_here(service: &Service, request: Request, wait: &dyn Wait) -> Result<Answ
         });
         let mut since = None;
         while !worker.is_finished() {
+            if service.store.longest_call() >= limits::STORE_HUNG {
+                // Its thread can't be ended but with all the others.
+                let hangs = Error::Refused {
+                    refusal: Refusal::Store {
+                        reason: "it does not answer".to_owned(),
+                    },
+                    dir: service.dir.clone(),
+                };
+                eprintln!("rewindfs: {hangs}");
+                std::process::exit(i32::from(hangs.exit().code()));
+            }
             if let Ok(progress) = told.recv_timeout(LOOK_EVERY) {
                 wait.progress(&progress);
             }

@@ -264,7 +264,7 @@ pub struct History {
 }
 
 /// The store.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Store {
     pub path: String,
     /// Bytes on disk.

@@ -4,13 +4,16 @@
 //! 1. Who speaks is what the kernel says (SO_PEERCRED), never what he says.
 //! 2. Nothing on a connection waits for ever: reading, writing and the number of connections
 //!    are bounded. Carrying out a request may take long; then the other side hears so.
+//! 3. A request that a store keeps waiting is answered without it, whatever becomes of the thread
+//!    that carries it out.
 
 use super::error::Error;
 use super::folder::Folder;
 use super::protocol::Hello;
-use super::request::{Progress, Reply, Request};
+use super::request::{Answer, Progress, Reply, Request};
 use super::service::{Service, Watch};
 use super::wire;
+use crate::limits;
 use parking_lot::{Condvar, Mutex};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::io;
@@ -18,6 +21,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -32,6 +36,9 @@ const LISTEN_PIECE: Timespec = Timespec {
     tv_sec: 0,
     tv_nsec: 200_000_000,
 };
+
+/// How often it is looked whether a request waits for a store that hangs.
+const HANG_LOOK: Duration = Duration::from_millis(200);
 
 /// The open door.
 pub struct Server {
@@ -166,7 +173,7 @@ fn converse(stream: UnixStream, shared: &Shared, overloaded: bool) -> io::Result
     let result = match refusal(shared, uid, &hello, overloaded) {
         Some(error) => Err(error),
         None => match wire::receive::<Request>(&mut &stream) {
-            Ok(request) => serve(&stream, shared, request, uid),
+            Ok(request) => return serve(&Arc::new(stream), shared, request, uid),
             Err(error) if error.kind() == io::ErrorKind::InvalidData => Err(Error::Malformed {
                 reason: error.to_string(),
             }),
@@ -186,24 +193,69 @@ fn refusal(shared: &Shared, uid: u32, hello: &Hello, overloaded: bool) -> Option
     overloaded.then_some(Error::Overloaded)
 }
 
-fn serve(
-    stream: &UnixStream,
-    shared: &Shared,
+/// Carries a request out on another thread, so that a store that hangs keeps nobody waiting.
+fn serve(stream: &Arc<UnixStream>, shared: &Shared, request: Request, uid: u32) -> io::Result<()> {
+    let asks_store = !matches!(request, Request::Status | Request::Unmount { .. });
+    let hangs = {
+        let store = Arc::clone(&shared.service.store);
+        move || asks_store && store.longest_call() >= limits::STORE_HUNG
+    };
+    let (tell, told) = mpsc::channel();
+    // Whoever has it may send: the thread, until it is given up.
+    let voice = Arc::new(Mutex::new(Some(Arc::clone(stream))));
+    if hangs() {
+        drop(tell);
+    } else {
+        let (service, voice) = (Arc::clone(&shared.service), Arc::clone(&voice));
+        let stream = Arc::clone(stream);
+        thread::Builder::new()
+            .name("handler".into())
+            .spawn(move || {
+                // Nobody listens any more when it was given up.
+                let _ = tell.send(carry_out(&service, request, uid, &stream, &voice));
+            })?;
+    }
+    let result = loop {
+        match told.recv_timeout(HANG_LOOK) {
+            Ok(result) => break result,
+            Err(RecvTimeoutError::Timeout) if !hangs() => {}
+            Err(RecvTimeoutError::Disconnected) if !hangs() => {
+                let ended = io::Error::other("the thread of a request has panicked");
+                return Err(ended);
+            }
+            Err(_) => {
+                break Err(Error::Store {
+                    reason: "it does not answer".to_owned(),
+                });
+            }
+        }
+    };
+    voice.lock().take();
+    wire::send(&mut &**stream, &Reply::Result(result))
+}
+
+fn carry_out(
+    service: &Service,
     request: Request,
     uid: u32,
-) -> Result<super::request::Answer, Error> {
+    stream: &UnixStream,
+    voice: &Mutex<Option<Arc<UnixStream>>>,
+) -> Result<Answer, Error> {
     let gone = AtomicBool::new(false);
     let progress = |progress: Progress| {
-        if wire::send(&mut &*stream, &Reply::Progress(progress)).is_err() {
+        if let Some(stream) = &*voice.lock()
+            && wire::send(&mut &**stream, &Reply::Progress(progress)).is_err()
+        {
             gone.store(true, Ordering::Relaxed);
         }
     };
-    let cancelled = || gone.load(Ordering::Relaxed) || has_hung_up(stream);
+    let cancelled =
+        || gone.load(Ordering::Relaxed) || voice.lock().is_none() || has_hung_up(stream);
     let watch = Watch {
         progress: &progress,
         cancelled: &cancelled,
     };
-    shared.service.handle(request, uid, &watch)
+    service.handle(request, uid, &watch)
 }
 
 /// Whether the other side has closed its sending half: how a command that was interrupted says
@@ -222,7 +274,7 @@ mod tests {
     use super::*;
     use crate::control::client::{Client, ClientError, Wait};
     use crate::control::report;
-    use crate::control::request::{Answer, User};
+    use crate::control::request::User;
     use crate::control::service;
     use crate::control::when::When;
     use crate::store::Store;

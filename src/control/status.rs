@@ -5,9 +5,10 @@ use super::error::Error;
 use super::report::{History, LeftOut, NotRecorded, Status, Store, Unreadable, Unrecorded};
 use super::service::Service;
 use super::when::When;
-use crate::format::record::LostReason;
+use crate::format::record::{FromBefore, Gap, LostReason};
 use crate::id::Epoch;
 use crate::limits;
+use crate::store::Store as OpenStore;
 use crate::time::{TimeZone, Timestamp};
 use std::path::Path;
 use std::sync::{Arc, mpsc};
@@ -18,8 +19,9 @@ use std::{fs, io, thread};
 const UNRECORDED_MAX: usize = 100;
 /// Epochs that are read at once while they are counted.
 const COUNT_PIECE: usize = 10_000;
-/// How long the recorder may take to tell its state; then it says that it does not answer.
-const RECORDER_WAIT: Duration = Duration::from_secs(2);
+/// How long recorder and store may take to tell their state; then it is said that they do not
+/// answer.
+const ANSWER_WAIT: Duration = Duration::from_secs(2);
 
 /// Makes the report.
 ///
@@ -27,28 +29,36 @@ const RECORDER_WAIT: Duration = Duration::from_secs(2);
 /// When the store can't be read.
 pub fn report(service: &Service) -> Result<Status, Error> {
     let mut problems = Vec::new();
-    let recorder = service.recorder.clone().map(recorder_status);
-    let recorder = match recorder {
-        Some(Some(status)) => Some(status),
-        Some(None) => {
-            problems.push("the recorder does not answer".to_owned());
-            None
+    let recorder = match service.recorder.clone() {
+        Some(recorder) => {
+            let status = in_time(move || recorder.status());
+            if status.is_none() {
+                problems.push("the recorder does not answer".to_owned());
+            }
+            status
         }
         None => None,
     };
     // A store that can't be read is what a person asks about: it must not keep this from him.
-    let mut unreadable = |error: Error| problems.push(error.to_string());
-    let counted = count(service).unwrap_or_else(|error| {
-        unreadable(error);
-        Counted::default()
-    });
-    let mut left_out = left_out(service, recorder.as_ref(), counted.files_left_out);
+    let told = match ask_store(service) {
+        Some(told) => told,
+        None => {
+            // Once that is why nothing is recorded, it is said as such.
+            if service.store.open_gap().is_none() {
+                problems.push("the store does not answer".to_owned());
+            }
+            FromStore::silent(service)
+        }
+    };
+    problems.extend(told.error);
+    let counted = told.counted;
+    let mut left_out = left_out(told.gaps, told.from_before, recorder.as_ref());
     if recorder.is_none() {
         // What was not to be imported is told apart from what could not be recorded.
         let known = left_out.files_from_before;
-        left_out.files_left_out = left_out.files_left_out.saturating_sub(known);
+        left_out.files_left_out = counted.files_left_out.saturating_sub(known);
     }
-    let store = store(service, &counted);
+    let store = told.store;
     let mounted = service.mount.as_ref().map(|mount| mount.describe());
     // What was asked for (`-o nohistory`) needs nobody.
     let wanted = mounted.as_ref().is_none_or(|mounted| mounted.recording);
@@ -112,18 +122,69 @@ fn pruned(status: &crate::capture::PruneStatus) -> Vec<String> {
     problems
 }
 
-/// What the recorder says, or `None` when it does not within a bound: `status` is asked when
-/// something is wrong, so it must not hang with it.
-fn recorder_status(recorder: Arc<crate::capture::Recorder>) -> Option<crate::capture::Status> {
+/// What `ask` answers, or `None` when that takes too long: `status` is asked when something is
+/// wrong, so it must not hang with it.
+fn in_time<T: Send + 'static>(ask: impl FnOnce() -> T + Send + 'static) -> Option<T> {
     let (tell, told) = mpsc::channel();
     thread::Builder::new()
         .name("status".into())
         .spawn(move || {
             // Nobody listens any more when it comes too late.
-            let _ = tell.send(recorder.status());
+            let _ = tell.send(ask());
         })
         .ok()?;
-    told.recv_timeout(RECORDER_WAIT).ok()
+    told.recv_timeout(ANSWER_WAIT).ok()
+}
+
+/// What is read from the store's folder.
+struct FromStore {
+    counted: Counted,
+    /// Why it could not be read.
+    error: Option<String>,
+    gaps: Vec<Gap>,
+    from_before: FromBefore,
+    store: Store,
+}
+
+impl FromStore {
+    fn read(store: &OpenStore, path: &Path) -> FromStore {
+        let (counted, error) = match count(store) {
+            Ok(counted) => (counted, None),
+            Err(error) => (Counted::default(), Some(error.to_string())),
+        };
+        let gaps = store.gaps();
+        FromStore {
+            gaps: gaps.unwrap_or_else(|_| store.open_gap().into_iter().collect()),
+            from_before: store.from_before().unwrap_or_default(),
+            store: space(store, path, &counted),
+            counted,
+            error,
+        }
+    }
+
+    /// What is known of one that does not answer.
+    fn silent(service: &Service) -> FromStore {
+        FromStore {
+            counted: Counted::default(),
+            error: None,
+            gaps: service.store.open_gap().into_iter().collect(),
+            from_before: FromBefore::default(),
+            store: Store {
+                path: lossy(&service.store_path),
+                ..Store::default()
+            },
+        }
+    }
+}
+
+/// `None`: it does not answer. One that has not for a while is not even asked: each question would
+/// keep a thread.
+fn ask_store(service: &Service) -> Option<FromStore> {
+    if service.store.longest_call() >= ANSWER_WAIT {
+        return None;
+    }
+    let (store, path) = (Arc::clone(&service.store), service.store_path.clone());
+    in_time(move || FromStore::read(&store, &path))
 }
 
 /// What reading all kept states shows.
@@ -137,8 +198,8 @@ struct Counted {
     stored_bytes: u64,
 }
 
-fn count(service: &Service) -> Result<Counted, Error> {
-    let view = service.store.view();
+fn count(store: &OpenStore) -> Result<Counted, Error> {
+    let view = store.view();
     let mut counted = Counted::default();
     let mut named = std::collections::BTreeSet::new();
     for (_, snapshot) in view.snapshots()? {
@@ -167,16 +228,13 @@ fn count(service: &Service) -> Result<Counted, Error> {
 }
 
 fn left_out(
-    service: &Service,
+    gaps: Vec<Gap>,
+    from_before: FromBefore,
     recorder: Option<&crate::capture::Status>,
-    files_left_out: u64,
 ) -> LeftOut {
-    let gaps = service.store.gaps();
-    let gaps = gaps.unwrap_or_else(|_| service.store.open_gap().into_iter().collect());
     let mut unrecorded: Vec<Unrecorded> = gaps.into_iter().map(Into::into).collect();
     let surplus = unrecorded.len().saturating_sub(UNRECORDED_MAX);
     unrecorded.drain(..surplus);
-    let from_before = service.store.from_before().unwrap_or_default();
     let unreadable = recorder.map_or(&[][..], |status| status.unreadable.as_slice());
     LeftOut {
         unreadable: unreadable
@@ -186,7 +244,7 @@ fn left_out(
                 reason: why(*reason).to_owned(),
             })
             .collect(),
-        files_left_out: recorder.map_or(files_left_out, |status| status.lost_files),
+        files_left_out: recorder.map_or(0, |status| status.lost_files),
         shadowed: recorder.map_or_else(Vec::new, |status| status.shadowed.clone()),
         unrecorded,
         files_from_before: from_before.files,
@@ -232,11 +290,11 @@ fn why(reason: LostReason) -> &'static str {
     }
 }
 
-fn store(service: &Service, counted: &Counted) -> Store {
-    let (free_bytes, file_system_bytes) = service.store.free_space().unwrap_or((0, 0));
+fn space(store: &OpenStore, path: &Path, counted: &Counted) -> Store {
+    let (free_bytes, file_system_bytes) = store.free_space().unwrap_or((0, 0));
     Store {
-        path: lossy(&service.store_path),
-        bytes: bytes_on_disk(&service.store_path).unwrap_or(0),
+        path: lossy(path),
+        bytes: bytes_on_disk(path).unwrap_or(0),
         recorded_bytes: counted.recorded_bytes,
         new_bytes: counted.new_bytes,
         stored_bytes: counted.stored_bytes,

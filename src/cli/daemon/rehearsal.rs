@@ -28,6 +28,7 @@ fn parse(list: &str) -> Hooks {
             Some(("snapshot-wait", time)) => {
                 set(&mut hooks.snapshot_wait, parse_duration(time).ok())
             }
+            Some(("locked", time)) => set(&mut hooks.locked, parse_duration(time).ok()),
             Some(("panic", name)) => set(&mut hooks.panic_at, Some(Some(name.into()))),
             _ => false,
         };
@@ -56,10 +57,11 @@ mod tests {
 
     #[test]
     fn what_is_not_said_is_as_always() {
-        let hooks = parse("stash=1M,hold=/x/y,snapshot-wait=2s,panic=bad,kept=nonsense");
+        let hooks = parse("stash=1M,hold=/x/y,snapshot-wait=2s,locked=3ms,panic=bad,kept=nonsense");
         assert_eq!(hooks.stash_bytes, 1 << 20);
         assert_eq!(hooks.hold, Some(PathBuf::from("/x/y")));
         assert_eq!(hooks.snapshot_wait, Duration::from_secs(2));
+        assert_eq!(hooks.locked, Duration::from_millis(3));
         assert_eq!(hooks.panic_at.as_deref(), Some(b"bad".as_slice()));
         assert_eq!(hooks.kept_bytes, limits::KEPT_BYTES);
     }
