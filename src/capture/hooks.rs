@@ -19,6 +19,8 @@ pub struct Hooks {
     pub kept_bytes: u64,
     /// In place of `limits::SNAPSHOT_WAIT`.
     pub snapshot_wait: Duration,
+    /// How long each operation on the live tree holds the locks of its files before it goes on.
+    pub locked: Duration,
     /// Whoever changes what stands under this name panics.
     pub panic_at: Option<Vec<u8>>,
 }
@@ -30,12 +32,20 @@ impl Default for Hooks {
             stash_bytes: limits::STASH_MAX,
             kept_bytes: limits::KEPT_BYTES,
             snapshot_wait: limits::SNAPSHOT_WAIT,
+            locked: Duration::ZERO,
             panic_at: None,
         }
     }
 }
 
 impl Hooks {
+    /// Keeps the locks of an operation for longer than it needs them.
+    pub fn keep_locked(&self) {
+        if !self.locked.is_zero() {
+            std::thread::sleep(self.locked);
+        }
+    }
+
     /// Waits while a test wants nothing to be captured.
     pub(super) fn hold(&self) {
         while self.hold.as_ref().is_some_and(|path| path.exists()) {

@@ -622,6 +622,7 @@ impl Recorder {
         self.note_from_before()?;
         let time = *self.scan.time.lock();
         let first = self.scan.first.load(Ordering::Acquire);
+        self.found_changes(walk.facts > 0 && !first)?;
         if walk.facts > 0 || first {
             let record = EpochRecord {
                 state: EpochState::Waiting { on: walk.epoch },

@@ -25,6 +25,9 @@ pub(super) struct Trouble {
     /// We have made a mistake: nothing is recorded again by this process.
     broken: AtomicBool,
     retry: Mutex<Retry>,
+    /// The time since the newest state of a process that ended without a word, until the scan has
+    /// found whether anything was changed in it.
+    unwatched: Mutex<Option<Gap>>,
 }
 
 /// Why and since when nothing is recorded.
@@ -60,6 +63,7 @@ impl Trouble {
                 said: String::new(),
             }),
             broken: AtomicBool::new(false),
+            unwatched: Mutex::new(None),
         }
     }
 
@@ -206,9 +210,14 @@ impl Recorder {
     /// Stops history when the store has not answered for too long. Asks it for nothing.
     pub(super) fn watch_calls(&self) {
         if self.trouble.is_recording() && self.store.longest_call() >= limits::STORE_HUNG {
-            self.store.distrust();
-            self.stop_recording("the store does not answer");
+            self.store_hangs();
         }
+    }
+
+    /// The store does not answer, and history does without it. Asks it for nothing.
+    pub(super) fn store_hangs(&self) {
+        self.store.distrust();
+        self.stop_recording("the store does not answer");
     }
 
     /// Stops history before it takes the last part of the disk; old states go before it comes to
@@ -312,6 +321,47 @@ impl Recorder {
         let put = self.store.reopen();
         if let Err(error) = put.and_then(|()| self.store.end_gap(Timestamp::now())) {
             log::warn!("the store does not take that nothing was recorded: {error}");
+        }
+    }
+
+    /// To be called before it is noted that recording has begun: whether who recorded before has
+    /// ended without an unmount.
+    pub(super) fn look_for_unclean_end(&self) -> Result<(), StoreError> {
+        let Some(synced) = self.store.synced()?.filter(|synced| !synced.clean) else {
+            return Ok(());
+        };
+        let view = self.store.view();
+        let newest = match view.newest_epoch()? {
+            Some(epoch) => view.header(epoch)?.map(|header| header.time),
+            None => None,
+        };
+        let Some(newest) = newest else { return Ok(()) };
+        let known = view.gaps()?.last().and_then(|gap| gap.to);
+        // It had said so itself: the opening of the store has ended that time just now.
+        if known.is_some_and(|to| to > newest && self.began.since(to) <= limits::GAP_JOIN) {
+            return Ok(());
+        }
+        let reason = match synced.boot == super::actor::boot_id() {
+            true => "rewindfs ended without an unmount",
+            false => "the computer stopped without an unmount",
+        };
+        *self.trouble.unwatched.lock() = Some(Gap {
+            from: known.map_or(newest, |to| to.max(newest)),
+            to: Some(self.began),
+            reason: reason.to_owned(),
+        });
+        Ok(())
+    }
+
+    /// The scan has come to its end, and has found something to be recorded, or nothing.
+    pub(super) fn found_changes(&self, any: bool) -> Result<(), StoreError> {
+        let unwatched = self.trouble.unwatched.lock().take();
+        match unwatched.filter(|_| any) {
+            Some(gap) => {
+                log::warn!("nothing was recorded since {}: {}", gap.from, gap.reason);
+                self.store.add_gap(gap)
+            }
+            None => Ok(()),
         }
     }
 

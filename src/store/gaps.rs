@@ -60,6 +60,14 @@ impl Store {
         self.keep_gap()
     }
 
+    /// A time without history that was found out later.
+    ///
+    /// # Errors
+    /// A store that can't be written.
+    pub fn add_gap(&self, gap: Gap) -> Result<()> {
+        self.put_ended(gap)
+    }
+
     fn put_ended(&self, gap: Gap) -> Result<()> {
         let joined = self.view().recorded_gaps()?.pop().filter(|(_, last)| {
             last.reason == gap.reason

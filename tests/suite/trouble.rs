@@ -4,10 +4,12 @@
 
 use crate::harness::loopfs::LoopFs;
 use crate::harness::mount::{Mounted, names};
+use crate::harness::run::wait_for_at_most;
 use crate::harness::{Cmd, Sandbox, noise, read, sys, text, wait_for, write};
 use serde_json::Value;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// More room than any disk has free: history stops at once.
 const NO_ROOM: &str = "min-free=900000G";
@@ -153,6 +155,87 @@ fn a_store_whose_disk_becomes_read_only_stops_history_alone() {
     assert_eq!(reason, Some("the disk of the store is read-only"));
     assert_eq!(text(mounted.join("file")), "round 19");
     fs::remove_file(mounted.join("file")).expect("rm");
+    mounted.umount();
+}
+
+/// What stands on a subvolume of btrfs can be made read-only while it is in use, and writable again.
+#[test]
+fn a_disk_that_becomes_writable_again_is_gone_on_with_also_by_the_next() {
+    let sandbox = Sandbox::new("store-rw");
+    let disk = LoopFs::new(&sandbox, "disk", "btrfs", 512, &[]);
+    let volume = disk.path().join("volume");
+    let make = Cmd::new("btrfs").args(["subvolume", "create"]);
+    make.arg(&volume).run().ok();
+    let read_only = |set: bool| {
+        let property = Cmd::new("btrfs").args(["property", "set"]).arg(&volume);
+        property
+            .args(["ro", if set { "true" } else { "false" }])
+            .run()
+            .ok();
+    };
+    let store = volume.join("store");
+    let store = store.to_str().expect("text").to_owned();
+    let (_, mounted) = mount_at(
+        &sandbox.work(),
+        &["--store", &store, "-o", "interval=100ms"],
+    );
+    mounted.settled();
+    write(mounted.join("file"), "before");
+    mounted.sync();
+    // What is written makes new files of the database, which are refused.
+    let stop = |mounted: &Mounted| {
+        read_only(true);
+        let mut round = 0;
+        wait_for("the stop", || {
+            round += 1;
+            write(mounted.join("file"), noise(round, 9 << 20));
+            is_stopped(&status(mounted))
+        });
+        let report = status(mounted);
+        let all = report["left_out"]["unrecorded"].as_array().expect("a list");
+        let reason = &all.last().expect("the time")["reason"];
+        assert_eq!(reason, "the disk of the store is read-only");
+        write(mounted.join("during"), noise(round, 1000));
+        read(mounted.join("during"))
+    };
+    let during = stop(&mounted);
+    mounted.kill();
+    read_only(false);
+
+    // Nobody could note that anything had stopped.
+    let (_, mounted) = mount_at(
+        &sandbox.work(),
+        &["--store", &store, "-o", "interval=100ms"],
+    );
+    mounted.settled();
+    assert_eq!(not_recorded(&mounted).len(), 1);
+    let says = mounted.command("status").run().exits(1);
+    says.says("needs you     nothing was recorded from")
+        .says("rewindfs ended without an unmount");
+    let report = status(&mounted);
+    assert!(!is_stopped(&report), "{report}");
+    let stretch = &report["left_out"]["unrecorded"][0];
+    let from = stretch["from"].as_str().expect("a time").replace('Z', "");
+    let (second, digits) = from.split_once('.').expect("nine digits");
+    let later = digits.parse::<u64>().expect("digits") + 1;
+    let within = format!("@{second}.{later:09}Z");
+    assert_eq!(text(mounted.past(&within, "file")), "before");
+    mounted.snapshot("found");
+    assert_eq!(read(mounted.past("found", "during")), during);
+
+    let during = stop(&mounted);
+    let refused = fs::create_dir(mounted.past("refused", ""));
+    assert_eq!(sys::errno(&refused), libc::EAGAIN);
+    read_only(false);
+    wait_for_at_most("history to go on", Duration::from_secs(90), || {
+        !is_stopped(&status(&mounted))
+    });
+    mounted.sync();
+    mounted.snapshot("again");
+    assert_eq!(read(mounted.past("again", "during")), during);
+    assert_eq!(not_recorded(&mounted).len(), 2);
+    let listed = mounted.command("list").run().ok();
+    listed.says("the disk of the store is read-only");
     mounted.umount();
 }
 

@@ -190,7 +190,9 @@ impl Mounted {
         let all = self.point.join(".snapshots/.checkpoints");
         let mut found = Vec::new();
         for day in names(&all) {
-            for time in names(&all.join(&day)) {
+            let states = names(&all.join(&day)).into_iter();
+            // Not a state, but a time without one.
+            for time in states.filter(|name| !name.ends_with(".not-recorded")) {
                 found.push(all.join(&day).join(time));
             }
         }
