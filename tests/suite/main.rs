@@ -9,6 +9,7 @@ mod data;
 mod examples;
 mod harness;
 mod hostile;
+mod hung;
 mod instant;
 mod keeping;
 mod kept;

@@ -1,13 +1,15 @@
 //! Strict order: if A's call returned before B's began, no snapshot and no checkpoint holds B
 //! without A. Chains of processes do one operation after the other, of every kind, across files and
 //! directories, each with the number of its turn; what a state holds of a chain must be a moment of
-//! it. `tests/soak/order.sh ROUNDS` runs this for long.
+//! it. So it is for a file whose pages the kernel writes back meanwhile. `tests/soak/order.sh ROUNDS` runs this for long.
 
 use crate::harness::run::wait;
 use crate::harness::{Cmd, Sandbox, mount, sized, sys, write};
 use std::fs::{self, OpenOptions};
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{FileExt, MetadataExt, chown};
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 const CHAINS: usize = 6;
@@ -60,6 +62,10 @@ fn prepare(root: &Path) {
     fs::create_dir(root.join("other")).expect("mkdir");
     write(root.join("shared/table"), vec![b'0'; 4096 * (CHAINS + 1)]);
     write(root.join("mapped"), vec![0; 20_000]);
+    write(root.join("owned"), vec![0; 20_000]);
+    for name in ["owner-first", "owner-last"] {
+        write(root.join(name), "00000000000000000000");
+    }
     for chain in 0..CHAINS {
         for dir in ["names", "dirs"] {
             fs::create_dir_all(root.join(format!("{chain}/{dir}"))).expect("mkdir");
@@ -104,7 +110,50 @@ fn turns(state: &Path, chain: usize) -> [u64; 8] {
     ]
 }
 
+/// The chain that meets the kernel's own writes in one file: bytes, the owner of the file that is
+/// mapped, and bytes again. Of all operations on one file only what the kernel writes back from a
+/// mapping is under way at the same time as another.
+fn owners(root: &Path, stop: &AtomicBool) -> std::io::Result<()> {
+    let open = |name: &str| OpenOptions::new().write(true).open(root.join(name));
+    let (first, last) = (open("owner-first")?, open("owner-last")?);
+    for n in 1.. {
+        if stop.load(Ordering::Relaxed) {
+            break;
+        }
+        first.write_all_at(format!("{n:020}").as_bytes(), 0)?;
+        chown(root.join("owned"), Some(n), Some(n))?;
+        last.write_all_at(format!("{n:020}").as_bytes(), 0)?;
+    }
+    Ok(())
+}
+
+/// Makes the kernel write pages of that file back, one after the other.
+fn write_back(root: &Path, page: usize, stop: &AtomicBool) -> std::io::Result<()> {
+    let mut options = OpenOptions::new();
+    let file = options.read(true).write(true).open(root.join("owned"))?;
+    let mut mapping = sys::Mapping::shared(&file, 20_000)?;
+    while !stop.load(Ordering::Relaxed) {
+        mapping.bytes()[page * 4096] += 1;
+        mapping.sync()?;
+        mapping.bytes()[page * 4096] = 0;
+    }
+    Ok(())
+}
+
+/// What a state holds of the chain of owners, in the order of its operations.
+fn owners_turns(state: &Path) -> [u64; 3] {
+    let read = |name: &str| number(&fs::read(state.join(name)).expect("read"), name);
+    let uid = fs::metadata(state.join("owned")).expect("stat").uid();
+    [read("owner-first"), uid.into(), read("owner-last")]
+}
+
 fn is_a_moment(state: &Path) -> u64 {
+    let [first, owner, last] = owners_turns(state);
+    assert!(
+        first >= owner && owner >= last && first <= last + 1,
+        "{}: owners: {first} {owner} {last}",
+        state.display()
+    );
     let mut sum = 0;
     for chain in 0..CHAINS {
         let turns = turns(state, chain);
@@ -125,7 +174,8 @@ fn no_snapshot_and_no_checkpoint_holds_a_later_call_without_an_earlier_one() {
     let rounds = asked.map_or(sized(25, 8), |text| text.parse().expect("a number"));
     let sandbox = Sandbox::new("order");
     prepare(&sandbox.work());
-    let mounted = sandbox.mount("settle=10ms,interval=100ms");
+    // Who holds the locks of a file for long lets others come who have to wait for them.
+    let mounted = sandbox.mount_with("settle=10ms,interval=100ms", "locked=1ms");
     let stop = sandbox.join("stop");
     let chain = |n: usize| {
         let perl = Cmd::new("perl").args(["-MIO::Handle", "-e", CHAIN]);
@@ -137,6 +187,16 @@ fn no_snapshot_and_no_checkpoint_holds_a_later_call_without_an_earlier_one() {
     file.read(true).write(true);
     let file = file.open(mounted.join("mapped")).expect("open");
     let mut mapping = sys::Mapping::shared(&file, 20_000).expect("mmap");
+    let ended = Arc::new(AtomicBool::new(false));
+    let run = |work: fn(&Path, &AtomicBool) -> std::io::Result<()>| {
+        let (root, ended) = (mounted.point.clone(), Arc::clone(&ended));
+        std::thread::spawn(move || work(&root, &ended))
+    };
+    let threads = [
+        run(owners),
+        run(|root, stop| write_back(root, 1, stop)),
+        run(|root, stop| write_back(root, 3, stop)),
+    ];
     // What is asserted waits until the chains have ended: else they would go on for ever.
     let made: Vec<std::io::Result<()>> = (0..rounds)
         .map(|n: u64| {
@@ -148,6 +208,11 @@ fn no_snapshot_and_no_checkpoint_holds_a_later_call_without_an_earlier_one() {
         })
         .collect();
     write(&stop, "");
+    ended.store(true, Ordering::Relaxed);
+    for thread in threads {
+        let done = thread.join().expect("no panic");
+        done.unwrap_or_else(|error| panic!("the chain of owners: {error}"));
+    }
     for chain in &mut chains {
         let status = wait(chain, Duration::from_secs(60)).expect("it ends");
         assert!(status.success(), "a chain failed: {status}");

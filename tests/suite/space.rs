@@ -9,6 +9,8 @@ use crate::trouble::{is_stopped, mount_at, not_recorded, status};
 use std::fs::{self, File};
 use std::io::Write;
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 /// Bytes that are free to an ordinary user.
@@ -22,8 +24,41 @@ fn from_before(report: &serde_json::Value) -> (u64, u64) {
     (number("files_from_before"), number("bytes_from_before"))
 }
 
+/// What the files of a folder take. Some may go while they are looked at.
+fn taken(folder: &Path) -> u64 {
+    use std::os::unix::fs::MetadataExt;
+    let Ok(entries) = fs::read_dir(folder) else {
+        return 0;
+    };
+    let of = |entry: fs::DirEntry| match entry.metadata() {
+        Ok(meta) if meta.is_dir() => taken(&entry.path()),
+        Ok(meta) => meta.blocks() * 512,
+        Err(_) => 0,
+    };
+    entries.flatten().map(of).sum()
+}
+
+/// By how much a store grew at most while less than the floor was free.
+fn growth_below(floor: u64, disk: &Path, store: &Path, end: &AtomicBool) -> u64 {
+    let (mut before, mut most) = (None, 0);
+    while !end.load(Ordering::Relaxed) {
+        let size = taken(store);
+        if free(disk) < floor {
+            let before = *before.get_or_insert(size);
+            most = most.max(size.saturating_sub(before));
+        } else {
+            before = None;
+        }
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    most
+}
+
 /// Work that has been going on for a while is recorded when this returns, or not at all.
 const LONG: Duration = Duration::from_secs(120);
+
+/// What history may take of the last part, at the most: what it was just writing.
+const GROWTH: u64 = 8 << 20;
 
 #[test]
 fn history_leaves_the_last_part_of_a_disk_to_its_user() {
@@ -41,15 +76,19 @@ fn history_leaves_the_last_part_of_a_disk_to_its_user() {
         file.write_all(&noise(n, piece))?;
         file.sync_all()
     };
+    let end = Arc::new(AtomicBool::new(false));
+    let growth = {
+        let (disk, end) = (disk.path().to_owned(), Arc::clone(&end));
+        let store = disk.join(".work.rewind");
+        assert!(store.is_dir());
+        std::thread::spawn(move || growth_below(floor, &disk, &store, &end))
+    };
     // History takes about as much as he does.
     while !is_stopped(&status(&mounted)) {
         fill(pieces).unwrap_or_else(|error| panic!("piece {pieces}: {error}"));
         pieces += 1;
         assert!(pieces < 250, "the disk is full, and history never stopped");
     }
-    // He goes on while history looks at the space every few MiB: the rest is not to the byte.
-    let left = free(&work);
-    assert!(left > floor / 4, "history has taken the last part: {left}");
     // Into the last part, until the file system itself is full.
     let mut error = None;
     while error.is_none() {
@@ -61,6 +100,13 @@ fn history_leaves_the_last_part_of_a_disk_to_its_user() {
     let rest = free(&work);
     assert!(rest < 2 << 20, "refused with {rest} bytes free");
     assert!(is_stopped(&status(&mounted)));
+    end.store(true, Ordering::Relaxed);
+    let growth = growth.join().expect("no panic");
+    println!("history took {growth} bytes of the last {floor}");
+    assert!(
+        growth <= GROWTH,
+        "history took {growth} bytes of the last {floor}"
+    );
     for n in 0..pieces {
         if n % 4 != 0 {
             fs::remove_file(mounted.join(&format!("piece{n}"))).expect("rm");

@@ -253,6 +253,54 @@ fn many_files_made_and_removed_cause_few_states() {
     );
 }
 
+/// The worst that there is: at every moment a file goes that has stood for a little more than
+/// `settle`, another is overwritten, and another that was appended to. Each such file must be in a
+/// state, so there is one for each `settle`; there are never more.
+#[test]
+fn what_stood_and_goes_causes_one_state_for_each_settle_at_most() {
+    const SETTLE: Duration = Duration::from_millis(500);
+    const INTERVAL: Duration = Duration::from_secs(5);
+    let sandbox = Sandbox::new("rolling");
+    let mounted = sandbox.mount("settle=500ms");
+    mounted.sync();
+    let before = mounted.checkpoints().len();
+    let began = Instant::now();
+    let mut made = std::collections::VecDeque::new();
+    let mut n = 0;
+    while began.elapsed() < sized(Duration::from_secs(8), Duration::from_secs(4)) {
+        for kind in ["removed", "over", "append"] {
+            write(mounted.join(&format!("{kind}{n}")), "what stands");
+        }
+        made.push_back((n, Instant::now()));
+        n += 1;
+        let stood = |made: &&(i32, Instant)| made.1.elapsed() > SETTLE * 5 / 4;
+        if let Some(&(old, _)) = made.front().filter(stood) {
+            made.pop_front();
+            fs::remove_file(mounted.join(&format!("removed{old}"))).expect("unlink");
+            write(mounted.join(&format!("over{old}")), "something else");
+            let path = mounted.join(&format!("append{old}"));
+            let mut file = OpenOptions::new().append(true).open(path).expect("open");
+            std::io::Write::write_all(&mut file, b", and more").expect("append");
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let elapsed = began.elapsed();
+    mounted.sync();
+    let states = (mounted.checkpoints().len() - before) as u32;
+    println!("{n} files of each kind: {states} states in {elapsed:?}");
+    let times = |every: Duration| (elapsed.as_millis() / every.as_millis()) as u32;
+    // And one for the beginning, and for the end.
+    let most = times(SETTLE) + times(INTERVAL) + 2;
+    assert!(
+        states <= most,
+        "{states} states in {elapsed:?}, at most {most}"
+    );
+    assert!(
+        states >= times(SETTLE) / 4,
+        "{states} states in {elapsed:?}"
+    );
+}
+
 #[test]
 fn after_a_panic_history_stops_and_the_files_go_on() {
     let sandbox = Sandbox::new("panic");
