@@ -110,6 +110,16 @@ pub const VERIFY_EPOCHS: usize = 8192;
 pub const LIST_CACHE_PIECES: usize = 512 << 10;
 /// Chunk lists of which the number of data bytes is kept (64 bytes each).
 pub const LIST_CACHE_LENGTHS: usize = 64 << 10;
+/// Stretches of the courses of directories that are kept (32 bytes each).
+pub const COURSE_STRETCHES: usize = 64 << 10;
+/// Versions that are kept of names whose history is being looked at (400 bytes each).
+pub const HISTORY_VERSIONS: usize = 64 << 10;
+/// Names whose tenures are kept (40 bytes a tenure).
+pub const HISTORY_TENURES: usize = 64 << 10;
+/// Longest extension of a file's name that its versions show, bytes: the rest of their names takes 40.
+pub const EXTENSION_MAX: usize = 64;
+/// Directories above each other that can be entered in the history by name.
+pub const HISTORY_DEPTH: usize = 4096;
 /// Directories above a directory: PATH_MAX bounds the path, but not how deep a tree can be.
 pub const DEPTH_MAX: usize = 16 << 10;
 /// Places in listings of states that are kept to resume there.

@@ -9,10 +9,12 @@
 //!    agree with the lists that name them.
 //! 3. What is kept in memory is bounded by limits.rs.
 
+pub mod course;
 pub mod diff;
 pub mod doings;
 pub mod events;
 pub mod find;
+pub mod names;
 pub mod net;
 #[cfg(test)]
 pub(crate) mod past;
@@ -27,7 +29,7 @@ pub use recent::Recent;
 pub use state::{State, StateName};
 
 use crate::format::record::LostReason;
-use crate::id::{Epoch, Hash};
+use crate::id::{Epoch, FileId, Hash};
 use crate::limits;
 use crate::name::BadSnapshotName;
 use crate::store::{Store, StoreError, View};
@@ -103,6 +105,8 @@ pub struct History {
     layouts: Mutex<Recent<Hash, Arc<read::Layout>>>,
     /// Bytes of data in chunk lists: what `st_blocks` needs of every file of a listing. A leaf.
     data_bytes: Mutex<Recent<Hash, u64>>,
+    /// Whose directories were, and what they allowed. A leaf.
+    courses: Mutex<Recent<FileId, Arc<course::Course>>>,
 }
 
 impl History {
@@ -112,6 +116,7 @@ impl History {
             store,
             layouts: Mutex::new(Recent::new(limits::LIST_CACHE_PIECES)),
             data_bytes: Mutex::new(Recent::new(limits::LIST_CACHE_LENGTHS)),
+            courses: Mutex::new(Recent::new(limits::COURSE_STRETCHES)),
         })
     }
 

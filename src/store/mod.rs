@@ -30,6 +30,7 @@ pub mod kv;
 pub mod memory;
 mod meta;
 mod open;
+mod over_time;
 mod prune;
 mod reclaim;
 mod refs;

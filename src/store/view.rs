@@ -8,7 +8,6 @@ use crate::format::key::{self, Family};
 use crate::format::record::*;
 use crate::format::value::{self, BadValue};
 use crate::id::*;
-use crate::time::Timestamp;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -324,32 +323,6 @@ impl View<'_> {
         Ok(epochs)
     }
 
-    /// The newest kept, listed epoch whose time is not later than `time`. Binary search.
-    pub fn epoch_at_time(&self, time: Timestamp) -> Result<Option<Epoch>> {
-        let Some((newest, _)) = self.last(Family::Headers, &[], &[])? else {
-            return Ok(None);
-        };
-        // Times ascend with the epochs. All headers below `low` are not later than `time`, those
-        // from `high` on are.
-        let (mut low, mut high) = (0, key::unpack_epoch(Family::Headers, &newest)?.0 + 1);
-        while low < high {
-            let middle = low + (high - low) / 2;
-            let scan = self.from(Family::Headers, &key::epoch(Epoch(middle)))?;
-            let Some((key, bytes)) = scan.item() else {
-                high = middle;
-                continue;
-            };
-            let epoch = key::unpack_epoch(Family::Headers, key)?;
-            let header: Header = decode(Family::Headers, key, bytes)?;
-            if header.time <= time {
-                low = epoch.0 + 1;
-            } else {
-                high = middle;
-            }
-        }
-        self.listed_before(Epoch(low))
-    }
-
     /// The newest kept, listed epoch.
     pub fn newest_epoch(&self) -> Result<Option<Epoch>> {
         self.listed_before(Epoch::MAX)
@@ -438,7 +411,7 @@ pub(super) fn is_listed(record: &EpochRecord) -> bool {
 
 /// To the first record whose key is not less than `key`, which lies ahead: by a few steps if that
 /// is enough, since a seek costs as much as many of them.
-fn advance(scan: &mut dyn Scan, key: &[u8]) -> Result<()> {
+pub(super) fn advance(scan: &mut dyn Scan, key: &[u8]) -> Result<()> {
     for _ in 0..STEPS {
         match scan.item() {
             Some((found, _)) if found < key => scan.step()?,

@@ -1,4 +1,5 @@
-//! The names of the folders `.checkpoints/DAY/TIME`: `2026-11-20` and `10-15-03.250`.
+//! The names of the folders `.checkpoints/DAY/TIME`: `2026-11-20` and `10-15-03.250`; and of the
+//! versions in `.history`, which are in UTC since they are copied to other places.
 //!
 //! They are what `date` says on this machine: local time of the daemon.
 //! 1. A name depends on the instant, the zone and on what was *before* it in its millisecond, all
@@ -165,6 +166,13 @@ pub fn from_time_name(day: Day, name: &str, zone: &TimeZone) -> Option<Moment> {
     })
 }
 
+/// The instant in the name of a version, in UTC: `2026-11-20T10-15-03.250Z`; `first` as of
+/// `time_name`.
+pub fn version_name(time: Timestamp, first: bool) -> String {
+    let day = Day::of(time, &TimeZone::UTC).name();
+    format!("{day}T{}Z", time_name(time, first, &TimeZone::UTC))
+}
+
 fn is_repeated(at: DateTime, zone: &TimeZone) -> bool {
     candidates(at, zone).len() > 1
 }
@@ -281,6 +289,13 @@ mod tests {
         for name in ["2026-3-29", "2026-02-30", "2026-03-29-", "+026-03-29", "x"] {
             assert_eq!(Day::from_name(name), None, "{name}");
         }
+    }
+
+    #[test]
+    fn versions_are_named_in_utc() {
+        let time = at("2026-11-20T23:30:03.123456789Z");
+        assert_eq!(version_name(time, true), "2026-11-20T23-30-03.123Z");
+        assert_eq!(version_name(time, false), "2026-11-20T23-30-03.123456789Z");
     }
 
     #[test]

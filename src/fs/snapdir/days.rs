@@ -258,7 +258,7 @@ fn first_from(view: &View<'_>, time: Timestamp) -> Answer<Option<(Epoch, Timesta
 
 /// Whether no epoch before it, kept or not, is in the same millisecond. Headers are kept for ever,
 /// so the answer never changes. Numbers of epochs that were never committed have none.
-fn is_first(view: &View<'_>, epoch: Epoch, time: Timestamp) -> Answer<bool> {
+pub(super) fn is_first(view: &View<'_>, epoch: Epoch, time: Timestamp) -> Answer<bool> {
     let unused_at_most = limits::UNUSED_EPOCHS;
     for number in (epoch.0.saturating_sub(unused_at_most)..epoch.0).rev() {
         if let Some(before) = view.header(Epoch(number))? {

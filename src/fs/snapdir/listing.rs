@@ -1,5 +1,5 @@
 //! What all listings have in common: ".", "..", cookies, and the two kinds of reply. What is listed
-//! is in `top.rs`, `days.rs` and `tree.rs`.
+//! is in `top.rs`, `days.rs`, `tree.rs` and `past.rs`.
 
 use super::node::Node;
 use super::{SnapDir, tree};
@@ -12,8 +12,8 @@ use std::time::Duration;
 
 /// Cookies up to this one are those of "." and "..".
 pub(super) const DOTS: u64 = 2;
-/// Cookies of what is numbered by itself begin behind this one; between lie `.checkpoints` and
-/// `latest`.
+/// Cookies of what is numbered by itself begin behind this one; between lie `.checkpoints`,
+/// `latest` and the other folders of ours.
 pub(super) const FIRST_COOKIE: u64 = 16;
 
 /// An entry of a listing.
@@ -151,7 +151,12 @@ impl SnapDir {
                 let place = tree::Directory { ino, dir, epoch };
                 self.list_state(view, place, offset, plus, emit)
             }
-            Node::Link { .. } | Node::File { .. } => Err(Stop::Errno(libc::ENOTDIR)),
+            Node::Past { host, ref path, .. } => {
+                self.list_past(view, ino, (host, path), offset, emit)
+            }
+            Node::Link { .. } | Node::File { .. } | Node::Version { .. } => {
+                Err(Stop::Errno(libc::ENOTDIR))
+            }
         };
         // What was taken must reach the kernel: an error that stays comes again at the next call.
         match done {

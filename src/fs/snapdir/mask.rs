@@ -29,16 +29,22 @@
 //! denied and T is shown as it was), or T is shown without its ACL and with nothing for group and
 //! other (without the ACL, one whom it denied would be among the others). The owner's entry is the
 //! same with and without an ACL. Root passes everywhere, here as there (CAP_DAC_OVERRIDE).
+//!
+//! The same table, asked for read (r) as well as for search, says what a folder of `.history` may
+//! show, which stands for a directory at many instants (`kept_by_all`).
 
 use crate::format::record::Inode;
+pub use crate::history::course::{ACL, Rights};
 
-/// The extended attribute that is a POSIX ACL.
-pub const ACL: &[u8] = b"system.posix_acl_access";
+/// What a directory may allow, as the bit of "other".
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Right {
+    Read = 4,
+    Search = 1,
+}
 
-const X_OWNER: u32 = 0o100;
-const X_GROUP: u32 = 0o010;
-const X_OTHER: u32 = 0o001;
-const X_ALL: u32 = X_OWNER | X_GROUP | X_OTHER;
+/// The bits of "owner", "group" and "other".
+const CLASSES: [u32; 3] = [0o700, 0o070, 0o007];
 
 /// How the top of a view is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,57 +67,56 @@ impl Mask {
     };
 
     /// The mask of the directory `top`, which had these `ancestors`.
-    pub fn of<'a>(top: &Inode, ancestors: impl Iterator<Item = &'a Inode> + Clone) -> Mask {
-        if ancestors.clone().all(open_to_all) {
+    pub fn of<'a>(top: &Inode, ancestors: impl Iterator<Item = &'a Inode>) -> Mask {
+        let ancestors: Vec<Rights> = ancestors.map(Rights::from).collect();
+        if ancestors.iter().all(open_to_all) {
             return Mask::NONE;
         }
-        let keeps = |rule: fn(&Inode, &Inode) -> bool| ancestors.clone().all(|a| rule(top, a));
-        let mut mask = Mask::ALL;
-        if keeps(owner_passes) {
-            mask.keep |= 0o700;
+        let top = Rights::from(top);
+        let mut kept = CLASSES.iter().fold(0, |all, class| all | class);
+        for above in &ancestors {
+            kept &= kept_by_all((top.uid, top.gid), above, Right::Search);
         }
-        if has_acl(top) {
-            return mask;
+        match top.acl {
+            true => Mask {
+                keep: Mask::ALL.keep | kept & 0o700,
+                ..Mask::ALL
+            },
+            false => Mask {
+                keep: Mask::ALL.keep | kept,
+                hide_acl: false,
+            },
         }
-        mask.hide_acl = false;
-        if keeps(group_passes) {
-            mask.keep |= 0o070;
-        }
-        if keeps(others_pass) {
-            mask.keep |= 0o007;
-        }
-        mask
     }
 }
 
-fn has_acl(inode: &Inode) -> bool {
-    inode.xattrs.iter().any(|(name, _)| name == ACL)
-}
-
-fn open_to_all(above: &Inode) -> bool {
-    above.mode & X_ALL == X_ALL && !has_acl(above)
-}
-
-fn owner_passes(top: &Inode, above: &Inode) -> bool {
-    if above.uid == top.uid {
-        above.mode & X_OWNER != 0
-    } else {
-        !has_acl(above) && above.mode & X_GROUP != 0 && above.mode & X_OTHER != 0
+/// The bits of the classes of what belongs to (uid, gid) in which nobody can be whom `above` did
+/// not grant this right: the table at the head of this file.
+pub fn kept_by_all(owner: (u32, u32), above: &Rights, right: Right) -> u32 {
+    let (uid, gid) = owner;
+    let other = right as u32;
+    let by_owner = above.mode & other << 6 != 0;
+    let by_group = above.mode & other << 3 != 0;
+    let by_others = above.mode & other != 0;
+    let owner_may = match above.uid == uid {
+        true => by_owner,
+        false => !above.acl && by_group && by_others,
+    };
+    let its_owner_may = above.uid == uid || by_owner;
+    let group_may = !above.acl && its_owner_may && by_group && (above.gid == gid || by_others);
+    let others_may = !above.acl && its_owner_may && (above.gid == gid || by_group) && by_others;
+    let [owner, group, others] = CLASSES;
+    let mut kept = 0;
+    for (may, class) in [(owner_may, owner), (group_may, group), (others_may, others)] {
+        if may {
+            kept |= class;
+        }
     }
+    kept
 }
 
-fn group_passes(top: &Inode, above: &Inode) -> bool {
-    !has_acl(above)
-        && (above.uid == top.uid || above.mode & X_OWNER != 0)
-        && above.mode & X_GROUP != 0
-        && (above.gid == top.gid || above.mode & X_OTHER != 0)
-}
-
-fn others_pass(top: &Inode, above: &Inode) -> bool {
-    !has_acl(above)
-        && (above.uid == top.uid || above.mode & X_OWNER != 0)
-        && (above.gid == top.gid || above.mode & X_GROUP != 0)
-        && above.mode & X_OTHER != 0
+fn open_to_all(above: &Rights) -> bool {
+    above.mode & 0o111 == 0o111 && !above.acl
 }
 
 #[cfg(test)]

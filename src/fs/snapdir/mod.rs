@@ -7,8 +7,8 @@
 //!    `.snapshots`, `rmdir` and `mv` in the root's; by root and the owner of the working directory.
 //! 2. A state is as it was: modes, owners, times, links, holes, extended attributes. Only the top
 //!    of a view that is entered below the root of the tree may show fewer permissions (`mask.rs`).
-//! 3. What can change is never cached by the kernel: `.snapshots`, `.checkpoints`, its days, and
-//!    the names directly in them have a lifetime of 0, no negative entries, and an mtime that
+//! 3. What can change is never cached by the kernel: `.snapshots`, `.checkpoints`, its days, the
+//!    folders of `.history`, and the names directly in them have a lifetime of 0, no negative entries, and an mtime that
 //!    changes with their listing (the kernel keeps a listing for as long as the mtime stays). All
 //!    below lives a day.
 //! 4. Nobody waits here but `mkdir`, and that at most as long as the options say. Whoever may not
@@ -21,6 +21,7 @@ mod host;
 mod listing;
 mod mask;
 mod node;
+mod past;
 mod top;
 mod tree;
 
@@ -66,6 +67,7 @@ pub struct SnapDir {
     zone: TimeZone,
     nodes: Nodes,
     cursors: Cursors,
+    looked_at: past::LookedAt,
     /// Of the root of the tree, once it is known.
     owner_gid: OnceLock<u32>,
 }
@@ -96,6 +98,7 @@ impl SnapDir {
             zone,
             nodes: Nodes::default(),
             cursors: Cursors::new(),
+            looked_at: past::LookedAt::new(),
             owner_gid: OnceLock::new(),
         })
     }
@@ -156,7 +159,12 @@ impl SnapDir {
                 }
                 found
             }
-            Node::Link { .. } | Node::File { .. } => return Err(Stop::Errno(libc::ENOTDIR)),
+            Node::Past { host, path, .. } => {
+                self.lookup_past(&view, parent, (*host, path), name)?
+            }
+            Node::Link { .. } | Node::File { .. } | Node::Version { .. } => {
+                return Err(Stop::Errno(libc::ENOTDIR));
+            }
         };
         let (node, found) = found.ok_or(NO_ENTRY)?;
         self.entry(&view, node, found)
@@ -320,7 +328,8 @@ impl SnapDir {
                 attributes.size = target.len() as u64;
                 Ok(attributes)
             }
-            Node::View { .. } | Node::Dir { .. } | Node::File { .. } => {
+            Node::Past { host, path, .. } => self.past_attributes(view, node, (*host, path)),
+            Node::View { .. } | Node::Dir { .. } | Node::File { .. } | Node::Version { .. } => {
                 let looked_up;
                 let found = match found {
                     Some(found) => found,
@@ -330,8 +339,15 @@ impl SnapDir {
                     }
                 };
                 let mut attributes = self.recorded(view, node.proposal(), &found.inode);
-                if let Node::View { epoch, .. } = node {
-                    attributes.mode &= self.mask(view, *epoch, found)?.keep;
+                match node {
+                    Node::View { epoch, .. } => {
+                        attributes.mode &= self.mask(view, *epoch, found)?.keep;
+                    }
+                    Node::Version { at, .. } => {
+                        attributes.mtime = file_time(view.header(*at)?.ok_or(STALE)?.time);
+                        attributes.nlink = 1;
+                    }
+                    _ => {}
                 }
                 Ok(attributes)
             }
@@ -417,7 +433,7 @@ impl SnapDir {
 
 fn entry_ttl(node: &Node) -> Duration {
     match node {
-        Node::Dir { .. } | Node::File { .. } => limits::TTL,
+        Node::Dir { .. } | Node::File { .. } | Node::Version { .. } => limits::TTL,
         _ => Duration::ZERO,
     }
 }
@@ -425,7 +441,9 @@ fn entry_ttl(node: &Node) -> Duration {
 /// A view and a link never change, only their names come and go.
 fn attr_ttl(node: &Node) -> Duration {
     match node {
-        Node::Top { .. } | Node::Checkpoints { .. } | Node::Day { .. } => Duration::ZERO,
+        Node::Top { .. } | Node::Checkpoints { .. } | Node::Day { .. } | Node::Past { .. } => {
+            Duration::ZERO
+        }
         _ => limits::TTL,
     }
 }

@@ -9,6 +9,7 @@
 //! 2. The nodeid of anything else in a state is a hash of its file id and of the epoch of its
 //!    version: the same version in a thousand snapshots is one file. A symlink that we make up has
 //!    its target in it, since the kernel caches targets by nodeid.
+//!    A version in a history shows another time, and is a file of its own.
 //! 3. The hash proposes, the table decides: on a collision the next free number is taken. So a
 //!    number means one thing for as long as the kernel knows it; and the same thing after every
 //!    mount, but for collisions.
@@ -55,6 +56,20 @@ pub enum Node {
     },
     /// Anything else below a view.
     File { id: FileId, version: Epoch },
+    /// What the name at `path`, from the live directory `host` on, ever held; of no names: the
+    /// directory itself, `.snapshots/.history`.
+    Past {
+        /// 0 at the top.
+        parent: u64,
+        host: u64,
+        path: Arc<[Box<[u8]>]>,
+    },
+    /// What a name held from `at` on: a version of a file, shown with the time of `at`.
+    Version {
+        id: FileId,
+        version: Epoch,
+        at: Epoch,
+    },
 }
 
 /// Under which kind of name a view is entered.
@@ -133,6 +148,23 @@ impl Node {
                 number(id.0);
                 number(version.0);
             }
+            Node::Past { parent, host, path } => match path.last() {
+                None => {
+                    number(8);
+                    number(*host);
+                }
+                Some(name) => {
+                    number(9);
+                    number(*parent);
+                    hash.update(name);
+                }
+            },
+            Node::Version { id, version, at } => {
+                number(10);
+                number(id.0);
+                number(version.0);
+                number(at.0);
+            }
         }
         let bytes = hash.finalize();
         let first = bytes.as_bytes().first_chunk().copied();
@@ -151,8 +183,9 @@ impl Node {
                 ..
             } => Node::Day { host, day }.proposal(),
             Node::View { host, .. } => Node::Top { host }.proposal(),
-            Node::Dir { parent, .. } => parent,
-            Node::Link { .. } | Node::File { .. } => return None,
+            Node::Past { host, ref path, .. } if path.is_empty() => Node::Top { host }.proposal(),
+            Node::Dir { parent, .. } | Node::Past { parent, .. } => parent,
+            Node::Link { .. } | Node::File { .. } | Node::Version { .. } => return None,
         })
     }
 }
@@ -266,5 +299,24 @@ mod tests {
             epoch: Epoch(3),
         };
         assert_eq!(directory.proposal(), 9_564_203_475_784_547_605);
+        let past = |parent, names: &[&str]| Node::Past {
+            parent,
+            host: 1,
+            path: names.iter().map(|name| name.as_bytes().into()).collect(),
+        };
+        let version = Node::Version {
+            id: FileId(1),
+            version: Epoch(1),
+            at: Epoch(2),
+        };
+        let numbers = [past(0, &[]), past(1, &["src"]), version].map(|node| node.proposal());
+        assert_eq!(
+            numbers,
+            [
+                15_338_237_744_851_105_304,
+                15_239_071_854_837_591_540,
+                11_280_046_727_818_741_557
+            ]
+        );
     }
 }

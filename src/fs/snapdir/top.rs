@@ -1,4 +1,4 @@
-//! The names directly in a `.snapshots`: snapshots, `latest`, `@TIME`, `.checkpoints`; and what can
+//! The names directly in a `.snapshots`: snapshots, `latest`, `@TIME`, `.checkpoints`, `.history`; and what can
 //! be done to them.
 //!
 //! A name is there only if the directory was there in the state that it means: as the same
@@ -25,6 +25,8 @@ pub(super) const CHECKPOINTS: &[u8] = b".checkpoints";
 const CHECKPOINTS_COOKIE: u64 = 3;
 const LATEST: &[u8] = b"latest";
 const LATEST_COOKIE: u64 = 4;
+pub(super) const HISTORY: &[u8] = b".history";
+const HISTORY_COOKIE: u64 = 5;
 
 /// A node, and what it is in its state.
 pub(super) type Named = (Node, Option<Found>);
@@ -107,6 +109,9 @@ impl SnapDir {
         if name == CHECKPOINTS {
             return Ok(Some((Node::Checkpoints { host }, None)));
         }
+        if name == HISTORY {
+            return Ok(Some((top_of_history(host), None)));
+        }
         let Ok(text) = std::str::from_utf8(name) else {
             return Ok(None);
         };
@@ -170,6 +175,18 @@ impl SnapDir {
                 return Ok(());
             }
         }
+        if offset < HISTORY_COOKIE {
+            let item = Item {
+                cookie: HISTORY_COOKIE,
+                name: HISTORY,
+                node: top_of_history(host),
+                kind: Kind::Dir,
+                found: None,
+            };
+            if !emit(item)? {
+                return Ok(());
+            }
+        }
         self.list_snapshots(view, host, offset, emit)
     }
 
@@ -208,6 +225,14 @@ impl SnapDir {
             }
         }
         Ok(())
+    }
+}
+
+fn top_of_history(host: u64) -> Node {
+    Node::Past {
+        parent: 0,
+        host,
+        path: std::sync::Arc::new([]),
     }
 }
 

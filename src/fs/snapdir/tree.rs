@@ -57,7 +57,7 @@ impl SnapDir {
                 is_kept(view, epoch)?;
                 path::file(view, epoch, dir)?
             }
-            Node::File { id, version } => {
+            Node::File { id, version } | Node::Version { id, version, .. } => {
                 path::file(view, version, id)?.filter(|found| found.version == version)
             }
             _ => return Ok(None),

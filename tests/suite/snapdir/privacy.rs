@@ -67,7 +67,24 @@ fn nobody_gets_below_a_folder_that_was_closed_to_him() {
             "no names either: {way}"
         );
     }
+    // A history is of all moments: who was kept out of some has the states of the others.
+    for way in [
+        ".snapshots/.history/home/alice",
+        ".snapshots/.history/home/alice/pub/letter",
+        "home/.snapshots/.history/alice/pub",
+        "home/alice/.snapshots/.history",
+        "home/alice/pub/.snapshots/.history",
+        "home/alice/pub/.snapshots/.history/letter",
+        "home/alice/pub/deep/.snapshots/.history/diary",
+    ] {
+        assert_eq!(as_bob(mounted.join(way)), libc::EACCES, "{way}");
+    }
+    assert_eq!(as_bob(mounted.join(".snapshots/.history/home")), 0);
     // Alice could, and can.
+    let versions = sys::as_user(ALICE, ALICE, &[ALICE], || {
+        mount::names(&mounted.join("home/alice/pub/.snapshots/.history/letter"))
+    });
+    assert_eq!(versions.len(), 1);
     let alice = sys::as_user(ALICE, ALICE, &[ALICE], || {
         fs::read_to_string(mounted.join("home/alice/pub/.snapshots/closed/letter"))
     });

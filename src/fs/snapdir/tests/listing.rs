@@ -5,7 +5,15 @@ use super::*;
 #[test]
 fn listings_are_whole_whatever_fits_in_a_reply() {
     let scene = scene();
-    let top = [".", "..", ".checkpoints", "latest", "first", "second"];
+    let top = [
+        ".",
+        "..",
+        ".checkpoints",
+        "latest",
+        ".history",
+        "first",
+        "second",
+    ];
     let times = [".", "..", "10-00-00.000", "10-05-00.500", "10-10-00.000"];
     for room in 1..8 {
         assert_eq!(scene.names(scene.top, room), top);
@@ -30,14 +38,14 @@ fn listings_are_whole_whatever_fits_in_a_reply() {
 fn a_listing_goes_on_where_it_stopped_while_snapshots_come_and_go() {
     let scene = scene();
     let mut sink = Plain {
-        room: 5,
+        room: 6,
         ..Plain::default()
     };
     scene
         .dir
         .readdir(&ROOT_USER, scene.top, 0, &mut sink)
         .expect("listed");
-    let (_, offset, _, last) = sink.taken.pop().expect("five entries");
+    let (_, offset, _, last) = sink.taken.pop().expect("six entries");
     assert_eq!(last, "first");
     scene
         .dir
@@ -98,6 +106,9 @@ fn a_listing_names_the_numbers_that_a_lookup_gives() {
         "first/src",
         ".checkpoints",
         ".checkpoints/2026-11-20",
+        ".history",
+        ".history/src",
+        ".history/src/main.rs",
     ] {
         let ino = scene.walk(scene.top, path).ino;
         let mut sink = Plain {
@@ -221,7 +232,10 @@ fn a_snapshot_of_a_scan_comes_into_view_when_the_scan_is_whole() {
     let store = past.store.clone();
     let scene = on_stage(past, [(ROOT, live_dir(ROOT, Some(1), &[]))]);
     let mtime = || scene.lookup_top_attributes().mtime;
-    assert_eq!(scene.names(scene.top, 9), [".", "..", ".checkpoints"]);
+    assert_eq!(
+        scene.names(scene.top, 9),
+        [".", "..", ".checkpoints", ".history"]
+    );
     assert_eq!(errno(scene.lookup(scene.top, "first")), libc::ENOENT);
     assert_eq!(errno(scene.lookup(scene.top, "latest")), libc::ENOENT);
     let before = mtime();
@@ -230,7 +244,7 @@ fn a_snapshot_of_a_scan_comes_into_view_when_the_scan_is_whole() {
         .expect("finished");
     assert_eq!(
         scene.names(scene.top, 9),
-        [".", "..", ".checkpoints", "latest", "first"]
+        [".", "..", ".checkpoints", "latest", ".history", "first"]
     );
     assert_eq!(scene.target(scene.top, "latest"), "first");
     assert_ne!(mtime(), before);

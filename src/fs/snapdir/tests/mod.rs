@@ -5,6 +5,7 @@ mod browsing;
 mod changing;
 mod hostile;
 mod listing;
+mod past;
 
 use super::node::Place;
 use super::*;
