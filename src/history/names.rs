@@ -5,8 +5,8 @@
 //! file, from that epoch to that one. The next part is looked for in each of these directories
 //! within its tenure.
 //!
-//! 1. What came by rename to a name that was free brings its past along: tenures that lie
-//!    elsewhere and are marked so. What took the place of another file does not: an editor's
+//! 1. What came by rename to a name that was free brings its past along: what its former name held
+//!    in an unbroken row, in tenures that are marked as elsewhere. What took the place of another file does not: an editor's
 //!    temporary file is no past of what was edited.
 //! 2. A version is listed when its content is other than that of the one before it. A content that
 //!    comes back is a version again: so the last that is not later than an instant is what the
@@ -124,31 +124,63 @@ pub fn below(view: &View<'_>, tenures: &[Tenure], name: &[u8]) -> Result<Vec<Ten
     Ok(all)
 }
 
-/// The past of what came by rename.
-fn former(view: &View<'_>, dir: FileId, name: &[u8], here: &Tenure) -> Result<Option<Tenure>> {
-    let Some(before) = here.from.0.checked_sub(1).map(Epoch) else {
+/// The past of what came by rename: what its former name held without being free in between, which
+/// may have come there by rename as well.
+fn former(view: &View<'_>, dir: FileId, name: &[u8], here: &Tenure) -> Result<Vec<Tenure>> {
+    let mut all = Vec::new();
+    let mut at = (dir, name.to_vec());
+    let (mut id, mut since) = (here.id, here.from);
+    while let Some((old_dir, old_name)) = came_from(view, (at.0, &at.1), id, since)? {
+        let mut until = since;
+        for (from, dirent) in view.dirent_versions(old_dir, &old_name)? {
+            if from >= until {
+                continue;
+            }
+            let Dirent::Present { id: other, kind } = dirent else {
+                break;
+            };
+            if until == since && other != id {
+                break;
+            }
+            all.push(Tenure {
+                from,
+                until,
+                id: other,
+                kind,
+                elsewhere: true,
+            });
+            (until, id) = (from, other);
+        }
+        if until == since {
+            break;
+        }
+        since = until;
+        at = (old_dir, old_name);
+    }
+    Ok(all)
+}
+
+/// The name that the file had before it came to `name` in `from`; `None` if it is new, or has only
+/// got a second name.
+fn came_from(
+    view: &View<'_>,
+    (dir, name): (FileId, &[u8]),
+    id: FileId,
+    from: Epoch,
+) -> Result<Option<(FileId, Vec<u8>)>> {
+    let Some(before) = from.0.checked_sub(1).map(Epoch) else {
         return Ok(None);
     };
-    let Some(was) = path::file(view, before, here.id)? else {
+    let Some(was) = path::file(view, before, id)? else {
         return Ok(None);
     };
-    let (old_dir, old_name) = (was.inode.parent, &was.inode.name);
-    if (old_dir, old_name.as_slice()) == (dir, name) {
+    let old = (was.inode.parent, was.inode.name);
+    if (old.0, old.1.as_slice()) == (dir, name) {
         return Ok(None);
     }
-    // A second name of a file that keeps its first is no rename.
-    let kept = view.dirent_at(old_dir, old_name, here.from)?;
-    if matches!(kept, Some((_, Dirent::Present { id, .. })) if id == here.id) {
-        return Ok(None);
-    }
-    let first = view.first_version(here.id)?.unwrap_or(here.from);
-    let past = Tenure {
-        from: first,
-        until: here.from,
-        elsewhere: true,
-        ..*here
-    };
-    Ok(past.cut(first, here.from))
+    let kept = view.dirent_at(old.0, &old.1, from)?;
+    let is_kept = matches!(kept, Some((_, Dirent::Present { id: still, .. })) if still == id);
+    Ok((!is_kept).then_some(old))
 }
 
 /// Up to `limit` names that ever were in these directories, in bytewise order, beginning after

@@ -143,6 +143,45 @@ fn what_came_by_rename_brings_its_past_along() {
 }
 
 #[test]
+fn a_rename_brings_along_what_its_former_name_held_in_a_row() {
+    let mut past = Past::new();
+    past.epoch(&minute(0), |draft| {
+        draft.root(directory());
+        draft.bytes(10, 1, "a", b"another");
+        draft.bytes(20, 1, "z", b"zero");
+    });
+    past.epoch(&minute(1), |draft| draft.gone(10, 1, "a"));
+    // To and fro between two names, each time replaced under the name.
+    for n in 1..20_u64 {
+        let (from, to) = match n % 2 {
+            1 => ("z", "a"),
+            _ => ("a", "z"),
+        };
+        past.epoch(&format!("2026-11-20T10:{:02}", 2 * n), |draft| {
+            draft.unname(1, from);
+            draft.name(19 + n, 1, to, Kind::File);
+            let chunk = Content::Chunk(draft.chunk(format!("{}", n - 1).as_bytes()));
+            draft.put(
+                19 + n,
+                1,
+                to,
+                file(chunk, format!("{}", n - 1).len() as u64),
+            );
+        });
+        past.epoch(&format!("2026-11-20T10:{:02}", 2 * n + 1), |draft| {
+            draft.bytes(20 + n, 1, to, format!("{n}").as_bytes());
+        });
+    }
+    let scene = at_root(past);
+    let row: Vec<String> = (0..20).map(|n| n.to_string()).collect();
+    let mut expected = vec!["another".to_owned(), "zero".to_owned()];
+    expected.extend(row);
+    let mut held = contents(&scene, "a");
+    held.dedup();
+    assert_eq!(held, expected);
+}
+
+#[test]
 fn a_name_that_was_a_file_and_a_folder_shows_both() {
     let mut past = Past::new();
     past.epoch(&minute(0), |draft| {
