@@ -15,6 +15,7 @@ mod identity;
 mod memory;
 mod names;
 mod open;
+mod peer;
 mod root;
 mod stat;
 mod xattr;
@@ -29,6 +30,7 @@ pub use names::{
     link_fd_at, mkdir_at, mknod_at, readlink_fd, rename_at, rmdir_at, symlink_at, unlink_at,
 };
 pub use open::{create_at, open_path_at, reopen};
+pub use peer::Peer;
 pub use root::Backing;
 pub use stat::{
     SetTime, Space, Stat, birth, chmod_fd, chown_fd, space, stat_at, stat_fd, utimens_fd,

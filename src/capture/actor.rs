@@ -203,6 +203,28 @@ impl Actors {
     }
 }
 
+/// Whether the thread `tid`, which waits for the answer to a request that it made as this user and
+/// group, has `group` among its supplementary groups. A thread that has gone meanwhile has none:
+/// if its number is another one's by now, that one must act as the same user to be taken for it.
+pub fn is_member(tid: u32, (uid, gid): (u32, u32), group: u32) -> bool {
+    if tid == 0 {
+        return false;
+    }
+    let Ok(status) = std::fs::read_to_string(format!("/proc/{tid}/status")) else {
+        return false;
+    };
+    let numbers = |name: &str| -> Vec<u32> {
+        let line = status.lines().find_map(|line| line.strip_prefix(name));
+        let words = line.unwrap_or_default().split_ascii_whitespace();
+        words.filter_map(|word| word.parse().ok()).collect()
+    };
+    // The fourth of each is what files are accessed with.
+    let acts_as = |name: &str| numbers(name).get(3).copied();
+    acts_as("Uid:") == Some(uid)
+        && acts_as("Gid:") == Some(gid)
+        && numbers("Groups:").contains(&group)
+}
+
 /// What /proc/PID/status says of a process.
 struct Process {
     comm: Vec<u8>,
@@ -247,6 +269,24 @@ pub fn boot_id() -> [u8; 16] {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn members_are_told_by_the_groups_of_the_thread_that_asks() {
+        let me = rustix::thread::gettid()
+            .as_raw_nonzero()
+            .get()
+            .unsigned_abs();
+        let (uid, gid) = (rustix::process::geteuid(), rustix::process::getegid());
+        let own = (uid.as_raw(), gid.as_raw());
+        let groups = rustix::process::getgroups().expect("told");
+        for group in &groups {
+            assert!(is_member(me, own, group.as_raw()));
+            assert!(!is_member(me, (own.0 + 1, own.1), group.as_raw()));
+            assert!(!is_member(me, (own.0, own.1 + 1), group.as_raw()));
+            assert!(!is_member(0, own, group.as_raw()));
+        }
+        assert!(!is_member(me, own, 4_000_000));
+    }
 
     #[test]
     fn finds_this_process_behind_any_of_its_threads() {

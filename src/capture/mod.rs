@@ -298,6 +298,14 @@ impl Recorder {
         &self.inodes
     }
 
+    /// The owner of the root of the directory, now.
+    ///
+    /// # Errors
+    /// When it can't be looked at.
+    pub fn owner(&self) -> std::io::Result<u32> {
+        Ok(crate::backing::stat_fd(self.inodes.backing().root())?.uid)
+    }
+
     /// What tests have set.
     pub fn hooks(&self) -> &Hooks {
         &self.options.hooks

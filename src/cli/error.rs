@@ -129,6 +129,17 @@ impl Error {
         }
     }
 
+    /// Whether the daemon does not do that for this user.
+    pub fn is_not_allowed(&self) -> bool {
+        matches!(
+            self,
+            Error::Refused {
+                refusal: Refusal::NotAllowed { .. },
+                ..
+            }
+        )
+    }
+
     /// Whether there is anything to say.
     pub fn is_silent(&self) -> bool {
         self.exit() == Exit::Done

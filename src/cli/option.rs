@@ -39,6 +39,8 @@ pub struct MountOptions {
     pub no_history: bool,
     /// Free bytes below which history stops; `None`: the default.
     pub min_free: Option<u64>,
+    /// The group whose members may change the list of snapshots.
+    pub snapshot_group: Option<u32>,
 }
 
 impl Default for MountOptions {
@@ -53,6 +55,7 @@ impl Default for MountOptions {
             access: Access::Usual,
             no_history: false,
             min_free: None,
+            snapshot_group: None,
         }
     }
 }
@@ -75,13 +78,16 @@ pub enum BadOption {
     Snapdir(String),
     #[error("-o snapdirname={0}: {1}; write for example .snapshots")]
     SnapdirName(String, &'static str),
+    #[error("-o snapshot_group={0}: there is no such group; those that are there: getent group")]
+    NoGroup(String),
     #[error("-o interval: must be at least 100ms")]
     ShortInterval,
 }
 
 /// What can be said, with examples: for `--help`, and for the answer to a mistake.
 pub const KNOWN: &str = "settle=1s, interval=5s, snapdir=hidden|visible|disabled, \
-    snapdirname=.snapshots, writeback, ro, allow_other, allow_root, nohistory, min-free=5G";
+    snapdirname=.snapshots, writeback, ro, allow_other, allow_root, nohistory, min-free=5G, \
+    snapshot_group=GROUP";
 
 /// A clock that ticks faster would only cut empty states.
 const INTERVAL_MIN: Duration = Duration::from_millis(100);
@@ -122,6 +128,9 @@ impl MountOptions {
             "min-free" => {
                 self.min_free = Some(parse_size(needed("min-free", "5G")?).map_err(quantity)?);
             }
+            "snapshot_group" => {
+                self.snapshot_group = Some(group(needed("snapshot_group", "staff")?)?);
+            }
             "snapdir" => self.snapdir = parse_snapdir(needed("snapdir", "hidden")?)?,
             "snapdirname" => {
                 self.snapdir_name = parse_name(needed("snapdirname", ".snapshots")?)?;
@@ -144,6 +153,17 @@ impl MountOptions {
             Some(_) => Err(BadOption::Value(name.to_owned())),
             None => Ok(()),
         }
+    }
+}
+
+/// A group by its name or its number.
+fn group(value: &str) -> Result<u32, BadOption> {
+    if let Ok(number) = value.parse() {
+        return Ok(number);
+    }
+    match nix::unistd::Group::from_name(value) {
+        Ok(Some(group)) => Ok(group.gid.as_raw()),
+        _ => Err(BadOption::NoGroup(value.to_owned())),
     }
 }
 
@@ -187,7 +207,8 @@ mod tests {
     #[test]
     fn each_option_is_read() {
         let list = "settle=500ms,interval=1h,snapdir=visible,snapdirname=.past,writeback,ro";
-        let options = MountOptions::parse([list, "allow_other,nohistory,min-free=1G"]).unwrap();
+        let more = "allow_other,nohistory,min-free=1G,snapshot_group=root";
+        let options = MountOptions::parse([list, more]).unwrap();
         assert_eq!(
             options,
             MountOptions {
@@ -200,6 +221,7 @@ mod tests {
                 access: Access::All,
                 no_history: true,
                 min_free: Some(1 << 30),
+                snapshot_group: Some(0),
             }
         );
     }
@@ -211,7 +233,7 @@ mod tests {
                 "sttle=1s",
                 "-o sttle is unknown; known are settle=1s, interval=5s, \
                  snapdir=hidden|visible|disabled, snapdirname=.snapshots, writeback, ro, \
-                 allow_other, allow_root, nohistory, min-free=5G",
+                 allow_other, allow_root, nohistory, min-free=5G, snapshot_group=GROUP",
             ),
             ("settle", "-o settle needs a value: settle=1s"),
             (
@@ -227,6 +249,11 @@ mod tests {
                 "snapdirname=a/b",
                 "-o snapdirname=a/b: it contains '/' or control characters; write for example \
                  .snapshots",
+            ),
+            (
+                "snapshot_group=no such group",
+                "-o snapshot_group=no such group: there is no such group; those that are there: \
+                 getent group",
             ),
             ("interval=1ms", "-o interval: must be at least 100ms"),
         ] {

@@ -42,13 +42,23 @@ impl Reach {
     /// # Errors
     /// When the daemon of a mount does not answer, or the store can't be opened.
     pub fn open(place: &Place, request: &Request) -> Result<Reach, Error> {
-        let (folder, client) = reach(&place.store)?.map_err(|error| match error {
-            FolderError::Missing(store) if place.mount.is_some() => Error::StoreGone {
-                dir: place.dir.clone(),
-                store,
-            },
-            error => OpenError::from(error).into(),
-        })?;
+        let (folder, client) = match reach(&place.store)? {
+            Ok(reached) => reached,
+            Err(FolderError::Missing(store)) if place.mount.is_some() => {
+                return Err(Error::StoreGone {
+                    dir: place.dir.clone(),
+                    store,
+                });
+            }
+            // The way to the store is closed to this user.
+            Err(error @ FolderError::Unreadable { .. }) => {
+                return match knock(place) {
+                    Some(reach) => reach,
+                    None => Err(OpenError::from(error).into()),
+                };
+            }
+            Err(error) => return Err(OpenError::from(error).into()),
+        };
         match client {
             Ok(client) => Ok(Reach::Daemon(client)),
             // Not mounted: nobody else has the store, or its lock says so.
@@ -59,6 +69,10 @@ impl Reach {
             Err(ClientError::Refused(_)) if place.mount.is_none() => {
                 Ok(Reach::Here(Box::new(open_here(place, &folder, request)?)))
             }
+            Err(error @ ClientError::Refused(_)) => match knock(place) {
+                Some(reach) => reach,
+                None => Err(answered(error, &place.dir)),
+            },
             Err(error) => Err(answered(error, &place.dir)),
         }
     }
@@ -79,6 +93,15 @@ impl Reach {
                 })
             }
         }
+    }
+}
+
+/// To the daemon of a mount whose store is closed to this user; `None` if there is no such way.
+fn knock(place: &Place) -> Option<Result<Reach, Error>> {
+    match Client::knock(place.mount.as_ref()?) {
+        Ok(client) => Some(Ok(Reach::Daemon(client))),
+        Err(ClientError::NoDaemon | ClientError::Refused(_)) => None,
+        Err(error) => Some(Err(answered(error, &place.dir))),
     }
 }
 

@@ -1,17 +1,21 @@
 //! The other side of the door: asks a daemon and waits for it, within bounds.
 
+use super::door;
 use super::error::Error;
 use super::folder::Folder;
+use super::mounts::Mount;
 use super::protocol::Hello;
 use super::request::{Answer, Progress, Reply, Request};
 use super::socket::NAME;
 use super::wire;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::process::{Pid, PidfdFlags, pidfd_open};
+use rustix::net::UCred;
+use rustix::process::{PidfdFlags, pidfd_open};
 use std::io;
 use std::net::Shutdown;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
+use std::path::Path;
 use std::time::Duration;
 
 /// How long a daemon may be silent: it reports twice a second on what takes long.
@@ -61,7 +65,19 @@ impl Client {
     /// `NoDaemon` when nobody listens; `Answered(Version)` with an open connection lost, but see
     /// `pid_of`.
     pub fn connect(folder: &Folder) -> Result<Client, ClientError> {
-        let client = Client::reach(folder)?;
+        Client::reach(folder)?.greet()
+    }
+
+    /// The same through the door that root's daemons have for everybody.
+    ///
+    /// # Errors
+    /// `NoDaemon` when there is none, or it is not root's.
+    pub fn knock(mount: &Mount) -> Result<Client, ClientError> {
+        Client::at(&door::path(mount), true)?.greet()
+    }
+
+    fn greet(self) -> Result<Client, ClientError> {
+        let client = self;
         wire::send(&mut &client.stream, &Hello::own()).map_err(|error| client.explain(error))?;
         let hello: Hello =
             wire::receive(&mut &client.stream).map_err(|error| client.explain(error))?;
@@ -77,19 +93,25 @@ impl Client {
     /// # Errors
     /// `NoDaemon` when nobody listens.
     pub fn reach(folder: &Folder) -> Result<Client, ClientError> {
-        let stream = UnixStream::connect(folder.inside(NAME)).map_err(|error| {
-            match error.raw_os_error() {
-                Some(libc::ENOENT | libc::ECONNREFUSED) => ClientError::NoDaemon,
-                Some(libc::EACCES | libc::EPERM) => ClientError::Refused(error),
-                _ => ClientError::Io(error),
-            }
+        Client::at(&folder.inside(NAME), false)
+    }
+
+    fn at(path: &Path, of_root: bool) -> Result<Client, ClientError> {
+        let stream = UnixStream::connect(path).map_err(|error| match error.raw_os_error() {
+            Some(libc::ENOENT | libc::ECONNREFUSED) => ClientError::NoDaemon,
+            Some(libc::EACCES | libc::EPERM) => ClientError::Refused(error),
+            _ => ClientError::Io(error),
         })?;
-        let setting = || -> io::Result<Pid> {
+        let setting = || -> io::Result<UCred> {
             stream.set_read_timeout(Some(HELLO_WAIT))?;
             stream.set_write_timeout(Some(HELLO_WAIT))?;
-            Ok(rustix::net::sockopt::socket_peercred(&stream)?.pid)
+            Ok(rustix::net::sockopt::socket_peercred(&stream)?)
         };
-        let pid = setting().map_err(ClientError::Io)?;
+        let other = setting().map_err(ClientError::Io)?;
+        if of_root && !other.uid.is_root() {
+            return Err(ClientError::NoDaemon);
+        }
+        let pid = other.pid;
         Ok(Client {
             pid: pid.as_raw_nonzero().get().unsigned_abs(),
             process: pidfd_open(pid, PidfdFlags::empty()).ok(),

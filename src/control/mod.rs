@@ -6,9 +6,11 @@
 //! Knows nothing of FUSE: what it needs of a mount it asks through `service::Mounting`. Prints
 //! nothing.
 
+pub mod access;
 pub mod check;
 pub mod client;
 mod difference;
+pub mod door;
 pub mod error;
 pub mod estimate;
 mod events;

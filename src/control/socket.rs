@@ -1,22 +1,28 @@
 //! The door of a daemon: a unix socket in the folder of its store. One thread takes the
 //! connections, each gets a thread of its own, one request and one result.
 //!
-//! 1. Who speaks is what the kernel says (SO_PEERCRED), never what he says.
-//! 2. Nothing on a connection waits for ever: reading, writing and the number of connections
+//! 1. Who speaks is what the kernel says, never what he says; what he may, `access.rs`.
+//! 2. Whoever may not change the list of snapshots shares few connections with all of his kind: he
+//!    keeps nobody else out.
+//! 3. Nothing on a connection waits for ever: reading, writing and the number of connections
 //!    are bounded. Carrying out a request may take long; then the other side hears so.
-//! 3. A request that a store keeps waiting is answered without it, whatever becomes of the thread
+//! 4. A request that a store keeps waiting is answered without it, whatever becomes of the thread
 //!    that carries it out.
 
+use super::access::Who;
+use super::door::Door;
 use super::error::Error;
 use super::folder::Folder;
 use super::protocol::Hello;
 use super::request::{Answer, Progress, Reply, Request};
 use super::service::{Service, Watch};
 use super::wire;
+use crate::backing::Peer;
 use crate::limits;
 use parking_lot::{Condvar, Mutex};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::io;
+use std::os::fd::AsFd;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::sync::Arc;
@@ -29,6 +35,10 @@ use std::time::{Duration, Instant};
 pub const NAME: &str = "socket";
 /// Requests that are served at once; more are refused.
 const CONNECTIONS_MAX: usize = 32;
+/// Of these, how many may be of those who only may ask for the list and the status.
+const GUESTS_MAX: usize = 4;
+/// Connections of theirs that are told that there are too many; of more nobody takes notice.
+const GUESTS_TOLD: usize = 8;
 /// How long the other side may take to send or take one message.
 const MESSAGE_WAIT: Duration = Duration::from_secs(10);
 /// How often the listener looks whether it should end.
@@ -48,12 +58,25 @@ pub struct Server {
 
 struct Shared {
     service: Arc<Service>,
-    /// Owner of the working directory: may ask as the daemon's own user may.
-    owner: u32,
+    keeper: Keeper,
     closing: AtomicBool,
-    /// Connections that are being served.
-    connections: Mutex<usize>,
+    connections: Mutex<Connections>,
     ended: Condvar,
+}
+
+/// Connections that are being served.
+#[derive(Default)]
+struct Connections {
+    all: usize,
+    guests: usize,
+}
+
+/// To whom the list of snapshots of a directory belongs, besides root and the daemon's user.
+pub struct Keeper {
+    /// The owner of the root of the working directory, now.
+    pub owner: Box<dyn Fn() -> u32 + Send + Sync>,
+    /// `-o snapshot_group`.
+    pub group: Option<u32>,
 }
 
 impl Server {
@@ -62,7 +85,12 @@ impl Server {
     ///
     /// # Errors
     /// When the socket can't be made.
-    pub fn open(folder: &Folder, service: Arc<Service>, owner: u32) -> io::Result<Server> {
+    pub fn open(
+        folder: &Folder,
+        door: Option<Door>,
+        service: Arc<Service>,
+        keeper: Keeper,
+    ) -> io::Result<Server> {
         let path = folder.inside(NAME);
         match std::fs::remove_file(&path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
@@ -73,16 +101,16 @@ impl Server {
         listener.set_nonblocking(true)?;
         let shared = Arc::new(Shared {
             service,
-            owner,
+            keeper,
             closing: AtomicBool::new(false),
-            connections: Mutex::new(0),
+            connections: Mutex::default(),
             ended: Condvar::new(),
         });
         let listening = {
             let shared = Arc::clone(&shared);
             thread::Builder::new()
                 .name("control".into())
-                .spawn(move || listen(&listener, &shared))?
+                .spawn(move || listen(&listener, door.as_ref(), &shared))?
         };
         Ok(Server {
             shared,
@@ -99,33 +127,41 @@ impl Server {
         }
         let deadline = Instant::now() + at_most;
         let mut connections = self.shared.connections.lock();
-        while *connections > 0 {
+        while connections.all > 0 {
             if self
                 .shared
                 .ended
                 .wait_until(&mut connections, deadline)
                 .timed_out()
             {
-                log::warn!("{} requests were still under way", *connections);
+                log::warn!("{} requests were still under way", connections.all);
                 return;
             }
         }
     }
 }
 
-fn listen(listener: &UnixListener, shared: &Arc<Shared>) {
+fn listen(listener: &UnixListener, door: Option<&Door>, shared: &Arc<Shared>) {
+    let doors: Vec<&UnixListener> = std::iter::once(listener)
+        .chain(door.map(|door| &door.listener))
+        .collect();
     while !shared.closing.load(Ordering::Relaxed) {
-        let mut readable = [PollFd::new(listener, PollFlags::IN)];
+        let mut readable: Vec<PollFd<'_>> = doors
+            .iter()
+            .map(|door| PollFd::new(*door, PollFlags::IN))
+            .collect();
         if poll(&mut readable, Some(&LISTEN_PIECE)).unwrap_or(0) == 0 {
             continue;
         }
-        match listener.accept() {
-            Ok((stream, _)) => admit(stream, shared),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-            Err(error) => {
-                log::warn!("control socket: {error}");
-                // Descriptors may be short: give others time to close some.
-                thread::sleep(Duration::from_millis(100));
+        for door in &doors {
+            match door.accept() {
+                Ok((stream, _)) => admit(stream, shared),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) => {
+                    log::warn!("control socket: {error}");
+                    // Descriptors may be short: give others time to close some.
+                    thread::sleep(Duration::from_millis(100));
+                }
             }
         }
     }
@@ -133,18 +169,32 @@ fn listen(listener: &UnixListener, shared: &Arc<Shared>) {
 
 /// Gives a connection its thread.
 fn admit(stream: UnixStream, shared: &Arc<Shared>) {
+    let peer = match Peer::of(stream.as_fd()) {
+        Ok(peer) => peer,
+        Err(error) => {
+            log::warn!("who asks is not known: {error}");
+            return;
+        }
+    };
+    let who = Who::of(&peer, (shared.keeper.owner)(), shared.keeper.group);
+    let is_guest = who == Who::Anybody;
     let overloaded = {
         let mut connections = shared.connections.lock();
-        let overloaded = *connections >= CONNECTIONS_MAX;
-        *connections += 1;
+        if is_guest && connections.guests >= GUESTS_TOLD {
+            return;
+        }
+        let overloaded =
+            connections.all >= CONNECTIONS_MAX || (is_guest && connections.guests >= GUESTS_MAX);
+        connections.all += 1;
+        connections.guests += usize::from(is_guest);
         overloaded
     };
-    let leave = Leave(Arc::clone(shared));
+    let leave = Leave(Arc::clone(shared), is_guest);
     let spawned = thread::Builder::new()
         .name("request".into())
         .spawn(move || {
             let shared = &leave.0;
-            if let Err(error) = converse(stream, shared, overloaded) {
+            if let Err(error) = converse(stream, shared, (&peer, who), overloaded) {
                 log::debug!("a control connection ended early: {error}");
             }
         });
@@ -154,26 +204,36 @@ fn admit(stream: UnixStream, shared: &Arc<Shared>) {
 }
 
 /// Counts a connection out when its thread ends, also by a panic.
-struct Leave(Arc<Shared>);
+struct Leave(Arc<Shared>, bool);
 
 impl Drop for Leave {
     fn drop(&mut self) {
-        *self.0.connections.lock() -= 1;
+        let mut connections = self.0.connections.lock();
+        connections.all -= 1;
+        connections.guests -= usize::from(self.1);
+        drop(connections);
         self.0.ended.notify_all();
     }
 }
 
-fn converse(stream: UnixStream, shared: &Shared, overloaded: bool) -> io::Result<()> {
+fn converse(
+    stream: UnixStream,
+    shared: &Shared,
+    (peer, who): (&Peer, Who),
+    overloaded: bool,
+) -> io::Result<()> {
     stream.set_nonblocking(false)?;
     stream.set_read_timeout(Some(MESSAGE_WAIT))?;
     stream.set_write_timeout(Some(MESSAGE_WAIT))?;
-    let uid = rustix::net::sockopt::socket_peercred(&stream)?.uid.as_raw();
     let hello: Hello = wire::receive(&mut &stream)?;
     wire::send(&mut &stream, &Hello::own())?;
-    let result = match refusal(shared, uid, &hello, overloaded) {
+    let result = match refusal(&hello, overloaded) {
         Some(error) => Err(error),
         None => match wire::receive::<Request>(&mut &stream) {
-            Ok(request) => return serve(&Arc::new(stream), shared, request, uid),
+            Ok(request) if !who.may(&request) => Err(Error::NotAllowed { uid: peer.uid }),
+            Ok(request) => {
+                return serve(&Arc::new(stream), shared, request, (peer.uid, who));
+            }
             Err(error) if error.kind() == io::ErrorKind::InvalidData => Err(Error::Malformed {
                 reason: error.to_string(),
             }),
@@ -183,18 +243,17 @@ fn converse(stream: UnixStream, shared: &Shared, overloaded: bool) -> io::Result
     wire::send(&mut &stream, &Reply::Result(result))
 }
 
-fn refusal(shared: &Shared, uid: u32, hello: &Hello, overloaded: bool) -> Option<Error> {
-    if let Some(error) = Hello::difference(&Hello::own(), hello) {
-        return Some(error);
-    }
-    if uid != 0 && uid != shared.owner && uid != rustix::process::geteuid().as_raw() {
-        return Some(Error::NotAllowed { uid });
-    }
-    overloaded.then_some(Error::Overloaded)
+fn refusal(hello: &Hello, overloaded: bool) -> Option<Error> {
+    Hello::difference(&Hello::own(), hello).or(overloaded.then_some(Error::Overloaded))
 }
 
 /// Carries a request out on another thread, so that a store that hangs keeps nobody waiting.
-fn serve(stream: &Arc<UnixStream>, shared: &Shared, request: Request, uid: u32) -> io::Result<()> {
+fn serve(
+    stream: &Arc<UnixStream>,
+    shared: &Shared,
+    request: Request,
+    (uid, who): (u32, Who),
+) -> io::Result<()> {
     let asks_store = !matches!(request, Request::Status | Request::Unmount { .. });
     let hangs = {
         let store = Arc::clone(&shared.service.store);
@@ -215,7 +274,7 @@ fn serve(stream: &Arc<UnixStream>, shared: &Shared, request: Request, uid: u32) 
                 let _ = tell.send(carry_out(&service, request, uid, &stream, &voice));
             })?;
     }
-    let result = loop {
+    let mut result = loop {
         match told.recv_timeout(HANG_LOOK) {
             Ok(result) => break result,
             Err(RecvTimeoutError::Timeout) if !hangs() => {}
@@ -230,6 +289,9 @@ fn serve(stream: &Arc<UnixStream>, shared: &Shared, request: Request, uid: u32) 
             }
         }
     };
+    if let Ok(answer) = &mut result {
+        who.censor(answer);
+    }
     voice.lock().take();
     wire::send(&mut &**stream, &Reply::Result(result))
 }
@@ -325,6 +387,13 @@ mod tests {
         }
     }
 
+    fn keeper() -> Keeper {
+        Keeper {
+            owner: Box::new(|| 0),
+            group: None,
+        }
+    }
+
     /// A daemon without a recorder, on a store in memory.
     struct Daemon {
         folder: tempfile::TempDir,
@@ -347,10 +416,9 @@ mod tests {
                 mount: Some(mount.clone()),
                 unmounting: Mutex::new(()),
             };
-            let owner = rustix::process::geteuid().as_raw();
             let opened = Folder::open(folder.path()).unwrap();
             Daemon {
-                server: Server::open(&opened, Arc::new(service), owner).unwrap(),
+                server: Server::open(&opened, None, Arc::new(service), keeper()).unwrap(),
                 folder,
                 mount,
             }
@@ -441,7 +509,7 @@ mod tests {
             mount: None,
             unmounting: Mutex::new(()),
         };
-        let server = Server::open(&folder, Arc::new(service), 0).unwrap();
+        let server = Server::open(&folder, None, Arc::new(service), keeper()).unwrap();
         let client = Client::connect(&folder).unwrap();
         let unmount = Request::Unmount { force: false };
         assert_eq!(refusal(client.ask(&unmount, &Patient)), Error::NotMounted);

@@ -31,3 +31,4 @@ mod stalls;
 mod trouble;
 mod unprivileged;
 mod users;
+mod who;

@@ -86,6 +86,33 @@ fn an_ordinary_user_mounts_works_and_unmounts() {
 }
 
 #[test]
+fn under_his_own_mount_everything_is_his_and_nothing_another_ones() {
+    let home = Home::new("user-may");
+    home.sh("echo one > $W/file; $R mount $W -o snapshot_group=12345")
+        .ok();
+    let mounted = Mounted::found(home.sandbox.work(), home.sandbox.work());
+    home.sh(
+        "$R sync $W; stat -c '%a %U %g' $W/.snapshots; $R snapshot $W mine; $R hold $W mine
+         if rmdir $W/.snapshots/mine; then exit 9; fi
+         $R release $W mine; $R delete $W mine --now; mkdir $W/.snapshots/again
+         $R policy $W --keep-all 1h; $R prune $W; $R list $W --log",
+    )
+    .ok()
+    .says("775 nobody 12345");
+    for line in [
+        "ls work",
+        "ls work/.snapshots",
+        "./rewindfs list work",
+        "./rewindfs snapshot work x",
+    ] {
+        let line = format!("setpriv --reuid=1234 --regid=12345 --clear-groups {line}");
+        let run = Cmd::sh(&line).within(home.sandbox.path()).run();
+        assert_ne!(run.code, 0, "{line}: {}", run.out);
+    }
+    home.umount(mounted);
+}
+
+#[test]
 fn files_that_deny_their_own_writer_are_written_and_recorded() {
     let home = Home::new("user-modes");
     let mounted = home.mount();

@@ -35,12 +35,13 @@ pub fn run(args: &args::Diff) -> Result<Exit, Error> {
         (name, _) => past.state(name),
     };
     let (a, b) = (open(&args.a)?, open(&args.b)?);
+    let not_for_all = || Error::OwnersOnly {
+        dir: paths.root.clone(),
+        a: args.a.clone(),
+        b: args.b.clone(),
+    };
     let (Some(from), Some(to)) = (&a.found, &b.found) else {
-        return Err(Error::OwnersOnly {
-            dir: paths.root,
-            a: args.a.clone(),
-            b: args.b.clone(),
-        });
+        return Err(not_for_all());
     };
     let under = match &args.path {
         Some(_) => paths.asked.first().map(|names| names.join(&b'/')),
@@ -58,7 +59,14 @@ pub fn run(args: &args::Diff) -> Result<Exit, Error> {
             under: under.clone(),
             skip,
         };
-        let Answer::Diff { lines, more } = past.ask(request, "diff")? else {
+        let answer = past.ask(request, "diff").map_err(|error| {
+            if error.is_not_allowed() {
+                not_for_all()
+            } else {
+                error
+            }
+        })?;
+        let Answer::Diff { lines, more } = answer else {
             return Err(reach::strange(&paths.place));
         };
         skip += lines.len() as u64;

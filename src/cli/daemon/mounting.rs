@@ -40,6 +40,7 @@ pub fn file_system(
                 visible: options.snapdir == Snapdir::Visible,
                 name: options.snapdir_name.clone().into_bytes(),
                 owner_uid: owner,
+                group: options.snapshot_group,
                 snapshot_wait: recorder.hooks().snapshot_wait,
             },
         )

@@ -14,11 +14,13 @@ use super::mounting::{self, Mounting};
 use super::{limit, rehearsal, signals};
 use crate::backing::Backing;
 use crate::capture::{self, Recorder};
+use crate::control::door::Door;
 use crate::control::estimate::{self, Holds};
 use crate::control::folder::{self, Folder};
+use crate::control::mounts::Mounts;
 use crate::control::open::{self, OpenError};
 use crate::control::service::{self, Service, Watch};
-use crate::control::socket::Server;
+use crate::control::socket::{Keeper, Server};
 use crate::store::{Store, StoreError, StoreOptions};
 use parking_lot::Mutex;
 use std::io;
@@ -212,6 +214,7 @@ impl Daemon {
         import: capture::Import,
     ) -> Result<Daemon, Error> {
         let owner = backing.root_stat().uid;
+        let group = job.options.snapshot_group;
         let options = capture::Options {
             settle: job.options.settle,
             interval: job.options.interval,
@@ -227,6 +230,13 @@ impl Daemon {
                     dir: job.dir.clone(),
                 }
             })?;
+        let keeper = Keeper {
+            owner: Box::new({
+                let recorder = Arc::clone(&recorder);
+                move || recorder.owner().unwrap_or(owner)
+            }),
+            group,
+        };
         let fs = mounting::file_system(&recorder, &store, &job.options, owner);
         let begun = Mounting::begin(job, fs, &recorder).inspect_err(|_| {
             // What was looked at so far need not be looked at again.
@@ -241,7 +251,7 @@ impl Daemon {
             mount: Some(Arc::clone(&session) as Arc<dyn service::Mounting>),
             unmounting: Mutex::new(()),
         });
-        match Server::open(folder, Arc::clone(&service), owner) {
+        match Server::open(folder, door(job), Arc::clone(&service), keeper) {
             Ok(server) => Ok(Daemon {
                 session,
                 service,
@@ -260,6 +270,22 @@ impl Daemon {
     fn close(self) {
         self.service.finish(&Watch::NOBODY);
         self.server.close(CLOSE_WAIT);
+    }
+}
+
+/// For those to whom the store is closed. Without it they are told so, and all else works.
+fn door(job: &Job) -> Option<Door> {
+    if !rustix::process::geteuid().is_root() {
+        return None;
+    }
+    let mounts = Mounts::read().ok()?;
+    let mount = mounts.at(&job.mountpoint).filter(|mount| mount.is_ours())?;
+    match Door::open(mount) {
+        Ok(door) => Some(door),
+        Err(error) => {
+            ::log::warn!("only root can ask for this history: {error}");
+            None
+        }
     }
 }
 

@@ -1,10 +1,11 @@
 //! What `.snapshots` needs of the rest of the program: where it hangs, and who makes, deletes and
 //! renames snapshots. A trait, so that it can be tested on a store alone.
 
+use crate::capture::actor;
 use crate::capture::{CaptureError, NewSnapshot, Patience, Recorder};
 use crate::format::record::Snapshot;
-use crate::fs::Answer;
 use crate::fs::live::{Live, LiveDir};
+use crate::fs::{Answer, Context};
 use crate::time::Timestamp;
 use std::sync::Arc;
 use std::time::Instant;
@@ -35,6 +36,9 @@ pub trait Host: Send + Sync {
     /// See `Recorder::rename_snapshot`.
     fn rename(&self, old: &str, new: &str, by_uid: u32) -> Result<(), CaptureError>;
 
+    /// Whether whoever asks is of this group.
+    fn is_member(&self, cx: &Context, group: u32) -> bool;
+
     /// The wall clock.
     fn now(&self) -> Timestamp;
 }
@@ -60,6 +64,10 @@ impl Host for Mounted {
 
     fn rename(&self, old: &str, new: &str, by_uid: u32) -> Result<(), CaptureError> {
         self.recorder.rename_snapshot(old, new, by_uid)
+    }
+
+    fn is_member(&self, cx: &Context, group: u32) -> bool {
+        cx.gid == group || actor::is_member(cx.pid, (cx.uid, cx.gid), group)
     }
 
     fn now(&self) -> Timestamp {

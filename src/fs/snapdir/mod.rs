@@ -4,7 +4,8 @@
 //! It knows the store through `history`, and of the rest of the program only `host::Host`.
 //!
 //! 1. Nothing here changes the past. What can be changed is the list of snapshots: `mkdir` in any
-//!    `.snapshots`, `rmdir` and `mv` in the root's; by root and the owner of the working directory.
+//!    `.snapshots`, `rmdir` and `mv` in the root's; by root, the owner of the working directory as it
+//!    is now, and a group if one was named. The kernel asks for the mode first.
 //! 2. A state is as it was: modes, owners, times, links, holes, extended attributes. Only the top
 //!    of a view that is entered below the root of the tree may show fewer permissions (`mask.rs`).
 //! 3. What can change is never cached by the kernel: `.snapshots`, `.checkpoints`, its days, the
@@ -42,7 +43,7 @@ use crate::time::{TimeZone, Timestamp};
 use cursors::Cursors;
 use errno::{HANGS, NO_ENTRY, NOT_ALLOWED, READ_ONLY, STALE};
 use node::{Node, Nodes};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// How `.snapshots` is offered.
@@ -52,8 +53,10 @@ pub struct SnapDirOptions {
     pub visible: bool,
     /// `.snapshots`, or what `-o snapdirname` says.
     pub name: Vec<u8>,
-    /// The owner of the working directory.
+    /// The owner of the working directory when it was mounted.
     pub owner_uid: u32,
+    /// Whose members may change the list of snapshots too.
+    pub group: Option<u32>,
     /// How long `mkdir` may take.
     pub snapshot_wait: Duration,
 }
@@ -68,8 +71,6 @@ pub struct SnapDir {
     nodes: Nodes,
     cursors: Cursors,
     looked_at: past::LookedAt,
-    /// Of the root of the tree, once it is known.
-    owner_gid: OnceLock<u32>,
 }
 
 impl SnapDir {
@@ -99,7 +100,6 @@ impl SnapDir {
             nodes: Nodes::default(),
             cursors: Cursors::new(),
             looked_at: past::LookedAt::new(),
-            owner_gid: OnceLock::new(),
         })
     }
 
@@ -354,17 +354,22 @@ impl SnapDir {
         }
     }
 
-    /// A directory of our own making: it belongs to the owner of the working directory, and its
-    /// link count says nothing.
+    /// A directory of our own making: it belongs to the owner of the working directory (and to the
+    /// group that may change the list), and its link count says nothing.
     fn made_up(&self, node: &Node, changed: Timestamp) -> Attributes {
         let time = file_time(changed);
+        let (uid, gid) = self.owner();
         Attributes {
             ino: node.proposal(),
             kind: Kind::Dir,
-            mode: 0o755,
+            mode: if self.options.group.is_some() {
+                0o775
+            } else {
+                0o755
+            },
             nlink: 1,
-            uid: self.options.owner_uid,
-            gid: self.owner_gid(),
+            uid,
+            gid: self.options.group.unwrap_or(gid),
             rdev: 0,
             size: 0,
             blocks: 0,
@@ -375,13 +380,11 @@ impl SnapDir {
         }
     }
 
-    fn owner_gid(&self) -> u32 {
-        if let Some(gid) = self.owner_gid.get() {
-            return *gid;
-        }
+    /// Owner and group of the root of the working directory, as they are now.
+    fn owner(&self) -> (u32, u32) {
         match self.host.describe(ROOT) {
-            Ok(root) => *self.owner_gid.get_or_init(|| root.attributes.gid),
-            Err(_) => 0,
+            Ok(root) => (root.attributes.uid, root.attributes.gid),
+            Err(_) => (self.options.owner_uid, 0),
         }
     }
 
@@ -423,7 +426,8 @@ impl SnapDir {
 
     /// Whether this caller may change the list of snapshots.
     fn may_change_list(&self, cx: &Context) -> Answer<()> {
-        if cx.uid == 0 || cx.uid == self.options.owner_uid {
+        let is_member = |group| self.host.is_member(cx, group);
+        if cx.uid == 0 || cx.uid == self.owner().0 || self.options.group.is_some_and(is_member) {
             Ok(())
         } else {
             Err(NOT_ALLOWED)

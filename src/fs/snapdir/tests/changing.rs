@@ -80,6 +80,25 @@ fn snapshots_are_made_renamed_and_deleted_by_those_who_may() {
 }
 
 #[test]
+fn members_of_the_group_that_was_named_may_what_the_owner_may() {
+    let scene = scene();
+    let (dir, top) = (&scene.dir, scene.top);
+    let member = Context {
+        uid: MEMBER,
+        gid: 7,
+        ..ROOT_USER
+    };
+    let (attributes, _) = dir.getattr(&OTHER_USER, top).expect("there");
+    assert_eq!((attributes.mode, attributes.gid), (0o775, GROUP));
+    assert_eq!(attributes.uid, OWNER);
+    assert_eq!(errno(dir.mkdir(&member, top, b"x")), 0);
+    assert_eq!(errno(dir.rename(&member, top, b"x", top, b"z")), 0);
+    assert_eq!(errno(dir.rmdir(&member, top, b"z")), 0);
+    // Who went to the group by himself is refused, whatever the kernel let pass.
+    assert_eq!(errno(dir.mkdir(&OTHER_USER, top, b"x")), libc::EPERM);
+}
+
+#[test]
 fn nothing_else_can_be_changed() {
     let scene = scene();
     let set = SetAttributes {

@@ -20,6 +20,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
 const OWNER: u32 = 1000;
+/// Of the group GROUP.
+const MEMBER: u32 = 1001;
+const GROUP: u32 = 3000;
 const SRC: u64 = 20;
 
 /// The live half: directories by nodeid, a clock, and a recorder that only knows the list.
@@ -66,6 +69,10 @@ impl Host for Stage {
     fn rename(&self, old: &str, new: &str, by_uid: u32) -> Result<(), CaptureError> {
         let past = self.past.lock();
         Ok(past.store.rename_snapshot(old, new, by_uid)?)
+    }
+
+    fn is_member(&self, cx: &Context, group: u32) -> bool {
+        cx.uid == MEMBER && group == GROUP
     }
 
     fn now(&self) -> Timestamp {
@@ -161,6 +168,7 @@ fn on_stage<const N: usize>(past: Past, live: [(u64, LiveDir); N]) -> Scene {
         visible: false,
         name: b".snapshots".to_vec(),
         owner_uid: OWNER,
+        group: Some(GROUP),
         snapshot_wait: Duration::from_secs(1),
     };
     let dir = SnapDir::with_host(history, Box::new(stage), options, TimeZone::UTC);

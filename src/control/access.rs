@@ -1,0 +1,121 @@
+//! Who may ask a daemon for what.
+//!
+//! 1. Who somebody is, the kernel says (SO_PEERCRED, SO_PEERGROUPS), never he himself.
+//! 2. What destroys history at once, or ends it, is for who mounted and for root. So under a mount
+//!    by root, whatever runs as the owner of the directory can't.
+//! 3. Names of files go to those alone who may see all of the directory: root, who mounted, and its
+//!    owner. Others browse `.snapshots`, where the kernel asks whether they may.
+
+use super::request::{Answer, Request};
+use crate::backing::Peer;
+
+/// What somebody is to a directory; the later ones may more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Who {
+    Anybody,
+    /// Of the group that may change the list of snapshots (`-o snapshot_group`).
+    Member,
+    /// The owner of the root of the directory.
+    Owner,
+    /// Root, and the user who mounted.
+    Master,
+}
+
+impl Who {
+    /// What `peer` is to a directory that belongs to `owner`, asked by the process that serves it.
+    pub fn of(peer: &Peer, owner: u32, group: Option<u32>) -> Who {
+        if peer.uid == 0 || peer.uid == rustix::process::geteuid().as_raw() {
+            Who::Master
+        } else if peer.uid == owner {
+            Who::Owner
+        } else if group.is_some_and(|group| peer.is_in(group)) {
+            Who::Member
+        } else {
+            Who::Anybody
+        }
+    }
+
+    /// Whether he may ask for this.
+    pub fn may(self, request: &Request) -> bool {
+        self >= least(request)
+    }
+
+    /// Takes out of an answer what is not for him: names of files, and of processes.
+    pub fn censor(self, answer: &mut Answer) {
+        if self >= Who::Owner {
+            return;
+        }
+        if let Answer::Status(status) = answer {
+            let left_out = &mut status.left_out;
+            left_out.unreadable.clear();
+            left_out.shadowed.clear();
+        }
+    }
+}
+
+/// Who may at least be that asks for this.
+fn least(request: &Request) -> Who {
+    match request {
+        Request::List { .. }
+        | Request::Deleted { .. }
+        | Request::State { .. }
+        | Request::Status => Who::Anybody,
+        Request::Snapshot { .. }
+        | Request::Delete { now: false, .. }
+        | Request::Undelete { .. }
+        | Request::Rename { .. }
+        | Request::Hold { .. }
+        | Request::Release { .. }
+        | Request::Log { .. } => Who::Member,
+        Request::Sync
+        | Request::Diff { .. }
+        | Request::Doings { .. }
+        | Request::Verify { .. }
+        | Request::Policy { set: None }
+        | Request::Prune { terms: None } => Who::Owner,
+        Request::Delete { now: true, .. }
+        | Request::Policy { set: Some(_) }
+        | Request::Prune { terms: Some(_) }
+        | Request::Unmount { .. } => Who::Master,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn peer(uid: u32, groups: &[u32]) -> Peer {
+        Peer {
+            uid,
+            gid: uid,
+            groups: groups.to_vec(),
+        }
+    }
+
+    #[test]
+    fn who_somebody_is_goes_by_what_the_kernel_says() {
+        let own = rustix::process::geteuid().as_raw();
+        let who = |uid, groups: &[u32]| Who::of(&peer(uid, groups), 4_000_001, Some(4_000_002));
+        assert_eq!(who(0, &[]), Who::Master);
+        assert_eq!(who(own, &[]), Who::Master);
+        assert_eq!(who(4_000_001, &[]), Who::Owner);
+        assert_eq!(who(4_000_003, &[4_000_002]), Who::Member);
+        assert_eq!(who(4_000_002, &[]), Who::Member);
+        assert_eq!(who(4_000_003, &[4_000_001]), Who::Anybody);
+        let without = Who::of(&peer(4_000_003, &[4_000_002]), 4_000_001, None);
+        assert_eq!(without, Who::Anybody);
+    }
+
+    #[test]
+    fn what_destroys_at_once_is_for_who_mounted() {
+        let name = || "x".to_owned();
+        let delete = |now| Request::Delete { name: name(), now };
+        let unmount = Request::Unmount { force: false };
+        for request in [delete(true), unmount] {
+            assert!(Who::Master.may(&request) && !Who::Owner.may(&request));
+        }
+        assert!(Who::Member.may(&delete(false)) && !Who::Anybody.may(&delete(false)));
+        assert!(Who::Owner.may(&Request::Sync) && !Who::Member.may(&Request::Sync));
+        assert!(Who::Anybody.may(&Request::Status));
+    }
+}
