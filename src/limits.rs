@@ -210,3 +210,31 @@ pub const DIFF_TEXT: u64 = 16 << 20;
 pub const LOG_QUEUE: usize = 1024;
 /// How long the end of a daemon waits for its last lines to be written.
 pub const LOG_END_WAIT: Duration = Duration::from_secs(1);
+/// Files that one actor destroys within ALARM_WITHIN before there is an alarm (`policy --alarm`): more
+/// than people change at a time, fewer than a build or a checkout of a large tree.
+pub const ALARM_FILES: u64 = 1000;
+/// What counts for an alarm falls out after this time; a state that took longer counts as a whole.
+pub const ALARM_WITHIN: Duration = Duration::from_secs(10);
+/// Files of a folder that must go before half of it is an alarm: the folders that people empty by hand
+/// every day (pictures of a trip, objects of a small build) are smaller.
+pub const ALARM_FOLDER_FILES: u64 = 200;
+/// Files of one actor whose content becomes incompressible before there is an alarm: more than
+/// somebody encrypts by hand.
+pub const SCRAMBLED_FILES: u64 = 10;
+/// How long they count: who encrypts slowly to be overlooked needs a day for a thousand files.
+pub const SCRAMBLED_WITHIN: Duration = Duration::from_secs(600);
+/// Content of fewer bytes compresses so badly that it tells nothing.
+pub const SCRAMBLED_BYTES: u64 = 1024;
+/// Stored bytes in a hundred plain ones from which on content is incompressible: encrypted or compressed.
+pub const DENSE_PERCENT: u64 = 98;
+/// The same up to which it was compressible: text, tables, programs.
+pub const LOOSE_PERCENT: u64 = 80;
+/// The same actor raises no second alarm in a folder, or below it, for so long.
+pub const ALARM_AGAIN: Duration = Duration::from_secs(24 * 3600);
+/// How long an alarm holds the state before: a person who was away for a week still finds it.
+pub const ALARM_HELD: Duration = Duration::from_secs(7 * 24 * 3600);
+/// How long `status` says that a person should look at an alarm: after a day he has, or the work
+/// goes on as it is.
+pub const ALARM_NEWS: Duration = Duration::from_secs(24 * 3600);
+/// States that alarms hold at most: what is held takes room on the disk that no prune gives back.
+pub const ALARMS_HELD_MAX: usize = 100;

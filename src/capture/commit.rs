@@ -80,6 +80,14 @@ impl Recorder {
         cutter.weight -= pending.weight;
         cutter.pending.pop_front();
         drop(cutter);
+        let time = match &outcome {
+            Outcome::Committed => pending.body.cut.lock().map(|cut| cut.time),
+            Outcome::Nothing | Outcome::Failed(_) => None,
+        };
+        // Before anybody hears of it: who waits for the state finds what there is to say of it.
+        if let Some(time) = time {
+            self.look_out(pending.body.number, time);
+        }
         *pending.outcome.lock() = Some(outcome);
         self.signal.raise();
     }
@@ -121,6 +129,7 @@ impl Recorder {
         };
         let mut statistics = EpochStatistics::default();
         let mut actors = ActorIds::new();
+        self.begin_watch();
         let view = self.store.view();
         for captured in std::mem::take(&mut *pending.results.lock()) {
             self.add_inode(&mut batch, &view, captured, waiting.is_some(), &mut actors)?;
@@ -192,9 +201,15 @@ impl Recorder {
         waiting: bool,
         actors: &mut ActorIds,
     ) -> Result<(), StoreError> {
+        let id = captured.id;
+        let before = view
+            .inode_at(id, Epoch(batch.epoch.0 - 1))?
+            .map(|(_, before)| before);
+        if let Some(version) = &captured.version {
+            self.watch_file(before.as_ref(), version, &captured);
+        }
         let Captured {
             inode,
-            id,
             version,
             live,
             relied,
@@ -205,9 +220,6 @@ impl Recorder {
         let Some(version) = version else {
             return Ok(());
         };
-        let before = view
-            .inode_at(id, Epoch(batch.epoch.0 - 1))?
-            .map(|(_, before)| before);
         let mut what = what;
         match (&before, &version) {
             (None | Some(InodeVersion::Gone), InodeVersion::Gone) if !waiting => return Ok(()),
@@ -270,6 +282,9 @@ impl Recorder {
         };
         if same {
             return Ok(());
+        }
+        if let Some((_, before)) = &before {
+            self.watch_name(before, &now, &note.actors);
         }
         let by = self.actor_ids(&note.actors, actors)?;
         batch.changes.push((

@@ -13,6 +13,8 @@
 //! Knows nothing of FUSE: it works with a mount and without one.
 
 pub mod actor;
+mod alarm;
+mod alarm_folders;
 mod clock;
 mod commit;
 mod content;
@@ -28,6 +30,7 @@ mod status;
 mod trouble;
 mod work;
 
+pub use alarm::words as alarm_words;
 pub use deed::{ContentChange, NameChange, NamesDeed, Touch, Wait};
 pub use hooks::Hooks;
 pub use prune::{Dropped, PruneStatus, Sketch, carry_out, plan_of, sketch};
@@ -182,6 +185,7 @@ pub struct Recorder {
     threads: Mutex<Vec<JoinHandle<()>>>,
     counters: status::Counters,
     from_before: Mutex<FromBefore>,
+    watch: Mutex<alarm::Watch>,
 }
 
 /// Whether no state of a store is whole yet: the next scan is the first import.
@@ -259,6 +263,7 @@ impl Recorder {
             threads: Mutex::new(Vec::new()),
             counters: status::Counters::default(),
             from_before: Mutex::new(store.from_before()?),
+            watch: Mutex::default(),
             store,
             options,
         }))

@@ -245,6 +245,8 @@ impl Recorder {
     fn prune_by_policy(&self) -> Result<(), StoreError> {
         let record = self.store.policy()?;
         let now = Timestamp::now();
+        let own = rustix::process::geteuid().as_raw();
+        self.store.forget_old_alarms(own)?;
         let mut plan = plan_of(&self.store, &record.policy, now, 0)?;
         let recent = now.since(record.changed) < limits::FORMER_KEPT;
         let former = record.former.filter(|_| recent);

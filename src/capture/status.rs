@@ -43,10 +43,19 @@ pub struct Status {
     pub stopped: Option<String>,
     /// Files that could not be read when they were recorded last.
     pub lost_files: u64,
-    /// Their paths with the reason, at most 100.
-    pub unreadable: Vec<(String, LostReason)>,
-    /// Folders whose own `.snapshots` hides ours.
-    pub shadowed: Vec<String>,
+    /// Of them at most 100.
+    pub unreadable: Vec<UnreadableFile>,
+    /// Folders whose own `.snapshots` hides ours, and since when that is known.
+    pub shadowed: BTreeMap<String, Timestamp>,
+}
+
+/// A file that could not be read.
+#[derive(Clone, Debug)]
+pub struct UnreadableFile {
+    pub path: String,
+    pub reason: LostReason,
+    /// Since when that is known.
+    pub since: Timestamp,
 }
 
 /// Files that could not be read when they were recorded last, by inode number.
@@ -54,7 +63,7 @@ pub struct Status {
 struct Unreadable {
     all: BTreeSet<u64>,
     /// The first of them, by name: at most `NAMED_MAX`.
-    named: BTreeMap<u64, (String, LostReason)>,
+    named: BTreeMap<u64, UnreadableFile>,
 }
 
 /// See the module's head.
@@ -62,7 +71,7 @@ struct Unreadable {
 pub(super) struct Counters {
     last: Mutex<Option<Timestamp>>,
     unreadable: Mutex<Unreadable>,
-    shadowed: Mutex<BTreeSet<String>>,
+    shadowed: Mutex<BTreeMap<String, Timestamp>>,
     reserved: Mutex<BTreeSet<String>>,
     actors: Mutex<HashMap<Arc<Actor>, ActorId>>,
     cuts: AtomicU64,
@@ -132,7 +141,7 @@ impl Recorder {
             let named: Vec<_> = unreadable.named.values().cloned().collect();
             (unreadable.all.len() as u64, named)
         };
-        named.sort_by(|(one, _), (other, _)| one.cmp(other));
+        named.sort_by(|one, other| one.path.cmp(&other.path));
         Status {
             pending_states,
             last_recorded: *self.counters.last.lock(),
@@ -142,7 +151,7 @@ impl Recorder {
             stopped: (!self.trouble.is_recording()).then(|| self.trouble.reason()),
             lost_files,
             unreadable: named,
-            shadowed: self.counters.shadowed.lock().iter().cloned().collect(),
+            shadowed: self.counters.shadowed.lock().clone(),
         }
     }
 
@@ -157,7 +166,13 @@ impl Recorder {
         if unreadable.all.insert(inode.ino) {
             log::warn!("the content of {path} could not be recorded: {reason:?}");
             if unreadable.named.len() < NAMED_MAX {
-                unreadable.named.insert(inode.ino, (path, reason));
+                let since = Timestamp::now();
+                let file = UnreadableFile {
+                    path,
+                    reason,
+                    since,
+                };
+                unreadable.named.insert(inode.ino, file);
             }
         }
     }
@@ -179,7 +194,9 @@ impl Recorder {
             .collect();
         let mut shadowed = self.counters.shadowed.lock();
         if shadowed.len() < NAMED_MAX {
-            shadowed.insert(path.join("/"));
+            shadowed
+                .entry(path.join("/"))
+                .or_insert_with(Timestamp::now);
         }
     }
 }

@@ -33,6 +33,8 @@ pub(super) struct Captured {
     pub what: What,
     pub actors: Vec<Arc<Actor>>,
     pub hashed_bytes: u64,
+    /// Where the first byte stands that was changed.
+    pub first_dirty: Option<u64>,
 }
 
 enum Job {
@@ -202,6 +204,10 @@ impl Recorder {
             what: facts.what,
             actors: facts.actors.clone(),
             hashed_bytes: 0,
+            first_dirty: match facts.dirty.all {
+                true => Some(0),
+                false => facts.dirty.ranges.first(),
+            },
         };
         let mut content = None;
         if facts.gone {

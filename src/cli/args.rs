@@ -270,6 +270,10 @@ pub struct Policy {
     /// Let the oldest go while the store is larger, like 50G; `none`: any size (at first)
     #[arg(long, value_name = "SIZE")]
     pub max_size: Option<String>,
+    /// Raise an alarm when one command deletes or overwrites more files within 10 s (at first 1000),
+    /// or `off`
+    #[arg(long, value_name = "FILES")]
+    pub alarm: Option<String>,
     /// Print the report as JSON
     #[arg(long)]
     pub json: bool,

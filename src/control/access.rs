@@ -6,6 +6,7 @@
 //! 3. Names of files go to those alone who may see all of the directory: root, who mounted, and its
 //!    owner. Others browse `.snapshots`, where the kernel asks whether they may.
 
+use super::report::Missing;
 use super::request::{Answer, Request};
 use crate::backing::Peer;
 
@@ -45,10 +46,22 @@ impl Who {
         if self >= Who::Owner {
             return;
         }
-        if let Answer::Status(status) = answer {
-            let left_out = &mut status.left_out;
-            left_out.unreadable.clear();
-            left_out.shadowed.clear();
+        match answer {
+            Answer::Status(status) => {
+                let left_out = &mut status.left_out;
+                left_out.unreadable.clear();
+                left_out.shadowed.clear();
+                status.missing.iter_mut().for_each(Missing::censor);
+                for alarm in &mut status.alarms {
+                    alarm.folder.clear();
+                }
+            }
+            Answer::LogPage { lines, .. } => {
+                for line in lines {
+                    line.folder = None;
+                }
+            }
+            _ => {}
         }
     }
 }
@@ -70,11 +83,14 @@ fn least(request: &Request) -> Who {
         Request::Sync
         | Request::Diff { .. }
         | Request::Doings { .. }
+        | Request::Events { .. }
+        | Request::Find { .. }
         | Request::Verify { .. }
         | Request::Policy { set: None }
         | Request::Prune { terms: None } => Who::Owner,
         Request::Delete { now: true, .. }
         | Request::Policy { set: Some(_) }
+        | Request::SetAlarm { .. }
         | Request::Prune { terms: Some(_) }
         | Request::Unmount { .. } => Who::Master,
     }

@@ -32,6 +32,7 @@ impl Service {
         let sketch = self.sketch(Timestamp::now(), watch)?;
         Ok(Answer::Policy(Box::new(PolicyReport {
             policy: sketch.policy.into(),
+            alarm: self.store.alarm(),
             plan: planned(&sketch, Timestamp::now()),
         })))
     }
@@ -278,6 +279,8 @@ fn log_line(line: &SnapshotEvent) -> LogLine {
         states: None,
         bytes: None,
         policy: None,
+        alarm: None,
+        folder: None,
     };
     match &line.action {
         SnapshotAction::Made => {}
@@ -301,6 +304,16 @@ fn log_line(line: &SnapshotEvent) -> LogLine {
         SnapshotAction::Policy { policy } => {
             text.deed = Deed::Policy;
             text.policy = Some((*policy).into());
+        }
+        SnapshotAction::Alarm(alarm) => {
+            text.deed = Deed::Alarm;
+            text.until = alarm.until.map(When);
+            text.reason = Some(capture::alarm_words(alarm, line.by_uid));
+            text.folder = Some(String::from_utf8_lossy(&alarm.folder).into_owned());
+        }
+        SnapshotAction::AlarmSet { files } => {
+            text.deed = Deed::Policy;
+            text.alarm = Some(*files);
         }
     }
     text

@@ -33,6 +33,8 @@ impl From<Policy> for Spans {
 pub struct PolicyReport {
     #[serde(flatten)]
     pub policy: Spans,
+    /// From how many files on, that one actor destroys within 10 s, there is an alarm; `None`: never.
+    pub alarm: Option<u64>,
     /// What would go by it now.
     pub plan: Planned,
 }
@@ -121,6 +123,8 @@ pub enum Deed {
     Released,
     Pruned,
     Policy,
+    /// Somebody destroyed much at once.
+    Alarm,
 }
 
 /// A line of `list --log`.
@@ -144,6 +148,12 @@ pub struct LogLine {
     pub bytes: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub policy: Option<Spans>,
+    /// Of the policy: from how many files on there is an alarm; 0: never.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub alarm: Option<u64>,
+    /// Of an alarm: the folder.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub folder: Option<String>,
 }
 
 /// A span of time in the largest unit that it is a whole number of: `24h`, `7d`, `1y`.

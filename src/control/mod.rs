@@ -22,6 +22,7 @@ pub mod kept;
 mod listing;
 pub mod locate;
 mod log;
+pub mod missing;
 pub mod mounts;
 pub mod open;
 pub mod protocol;

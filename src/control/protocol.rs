@@ -53,8 +53,9 @@ mod tests {
         Deed, DeletedLine, Group, LogLine, Planned, PolicyReport, Pruned, Spans,
     };
     use crate::control::report::{
-        DoingLine, EventLine, FindLine, History, LeftOut, Line, LineKind, Mode, Mounted, Named,
-        NotRecorded, Scan, Status, Store, Unreadable, Unrecorded, Waits, Who,
+        AlarmKind, AlarmLine, DoingLine, EventLine, FindLine, History, LeftOut, Line, LineKind,
+        Missing, MissingKind, Mode, Mounted, Named, NotRecorded, Scan, Status, Store, Unreadable,
+        Unrecorded, Waits, Who,
     };
     use crate::control::request::{
         Answer, DiffLine, EventsFrom, FindPosition, Made, Position, Progress, RawPath, Reply,
@@ -104,6 +105,7 @@ mod tests {
             Request::Prune {
                 terms: Some(planned().terms()),
             },
+            Request::SetAlarm { files: 1000 },
             Request::Verify { percent: 5 },
             Request::Rename {
                 old: text(),
@@ -188,6 +190,29 @@ mod tests {
                 files_from_before: 7,
                 bytes_from_before: 8,
             },
+            missing: vec![Missing {
+                kind: MissingKind::Unreadable,
+                what: text(),
+                since: Some(NOON),
+                until: None,
+                why: text(),
+                cure: text(),
+                files: Some(1),
+                bytes: None,
+            }],
+            alarms: vec![AlarmLine {
+                time: NOON,
+                kind: AlarmKind::Scrambled,
+                files: 12,
+                folder: text(),
+                pid: 7,
+                uid: 1000,
+                name: text(),
+                text: text(),
+                snapshot: Some(text()),
+                before: Some(NOON),
+                until: Some(NOON),
+            }],
             history: History {
                 snapshots: 2,
                 held: 1,
@@ -258,6 +283,8 @@ mod tests {
                     until: Some(NOON),
                     reason: Some(text()),
                     states: Some(1),
+                    alarm: Some(3),
+                    folder: Some(text()),
                     bytes: Some(2),
                     policy: Some(spans),
                 }],
@@ -265,6 +292,7 @@ mod tests {
             },
             Answer::Policy(Box::new(PolicyReport {
                 policy: spans,
+                alarm: Some(1000),
                 plan: planned(),
             })),
             Answer::Plan(Box::new(planned())),
@@ -438,6 +466,7 @@ mod tests {
             Request::Unmount { .. } | Request::Undelete { .. } | Request::Hold { .. } => {}
             Request::Release { .. } | Request::Deleted { .. } | Request::Log { .. } => {}
             Request::Policy { .. } | Request::Prune { .. } | Request::Verify { .. } => {}
+            Request::SetAlarm { .. } => {}
         }
         match answer {
             Answer::Snapshot(_) | Answer::Page { .. } | Answer::Done | Answer::Status(_) => {}

@@ -149,12 +149,51 @@ pub struct Status {
     /// `None` when not mounted: what changed since is found by the next mount.
     pub not_recorded: Option<NotRecorded>,
     pub left_out: LeftOut,
+    /// All that history does not have, in one list.
+    pub missing: Vec<Missing>,
+    /// Of the last week, the newest last, at most 100.
+    pub alarms: Vec<AlarmLine>,
     pub history: History,
     pub store: Store,
     /// Copies of the store elsewhere.
     pub copies: Vec<String>,
     /// What a person should see to, one sentence each.
     pub problems: Vec<String>,
+}
+
+/// Somebody destroyed much at once.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AlarmLine {
+    pub time: When,
+    pub kind: AlarmKind,
+    pub files: u64,
+    /// Below which nearly all of them stood, from the directory on; empty: the directory itself.
+    pub folder: String,
+    /// 0: nobody knows who it was.
+    pub pid: u32,
+    pub uid: u32,
+    pub name: String,
+    /// What was done and by whom, as a sentence.
+    pub text: String,
+    /// The snapshot under which the state before is held; absent: none is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub snapshot: Option<String>,
+    /// The instant of that state.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub before: Option<When>,
+    /// Until when it is held.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub until: Option<When>,
+}
+
+/// What an alarm is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum AlarmKind {
+    /// Files were deleted, cut off or overwritten.
+    Destroyed,
+    /// Content became incompressible, as encryption makes it.
+    Scrambled,
 }
 
 /// The mount.
@@ -225,6 +264,47 @@ pub struct LeftOut {
     pub files_from_before: u64,
     /// Their bytes.
     pub bytes_from_before: u64,
+}
+
+/// Something that history does not have.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Missing {
+    pub kind: MissingKind,
+    pub what: String,
+    /// `None`: not known.
+    pub since: Option<When>,
+    /// `None`: it lasts.
+    pub until: Option<When>,
+    pub why: String,
+    /// What to do; empty: nothing.
+    pub cure: String,
+    /// How much it is, where that is known; of a scan, what it has looked at.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub files: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bytes: Option<u64>,
+}
+
+/// Why history does not have something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MissingKind {
+    /// Changed, and not recorded yet.
+    NotYet,
+    /// A scan has not come to it.
+    Scan,
+    NotMounted,
+    /// Nothing was recorded for a time.
+    Unrecorded,
+    /// A process works below the mount.
+    Process,
+    /// Another file system is mounted there.
+    Mount,
+    Unreadable,
+    /// A real entry hides our `.snapshots`.
+    Shadowed,
+    /// From before the first mount.
+    FromBefore,
 }
 
 /// A file that can't be recorded.

@@ -50,6 +50,10 @@ pub enum Request {
     Policy {
         set: Option<Policy>,
     },
+    /// From how many files on, that one actor destroys at once, there is an alarm; 0: never.
+    SetAlarm {
+        files: u64,
+    },
     /// Checks the store; of its chunks, hashes so many percent.
     Verify {
         percent: u8,

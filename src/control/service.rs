@@ -38,6 +38,8 @@ pub trait Mounting: Send + Sync {
     fn snapdir(&self) -> Option<String>;
     /// Who stands in it or holds something of it, as far as this user may know.
     fn users(&self) -> Vec<User>;
+    /// Who works in the directory below it, where nothing is seen of what he does.
+    fn below(&self) -> Vec<User>;
     /// Takes it off; nothing is changed when somebody uses it.
     ///
     /// # Errors
@@ -112,6 +114,10 @@ impl Service {
             Request::Deleted { after } => self.deleted(after),
             Request::Log { after } => self.log(after),
             Request::Policy { set } => self.policy(set, uid, watch),
+            Request::SetAlarm { files } => {
+                self.store.set_alarm(files, uid)?;
+                Ok(Answer::Done)
+            }
             Request::Verify { percent } => self.verify(percent, watch),
             Request::Prune { terms } => self.prune(terms, uid, watch),
             Request::Rename { old, new } => self.rename(&old, &new, uid),

@@ -369,6 +369,9 @@ mod tests {
         fn users(&self) -> Vec<User> {
             self.users.lock().clone()
         }
+        fn below(&self) -> Vec<User> {
+            Vec::new()
+        }
         fn unmount(&self) -> io::Result<()> {
             self.mounted.store(false, Ordering::Relaxed);
             Ok(())

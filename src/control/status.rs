@@ -2,21 +2,30 @@
 //! should see to.
 
 use super::error::Error;
-use super::report::{History, LeftOut, NotRecorded, Status, Store, Unreadable, Unrecorded};
+use super::missing::{self, Around};
+use super::mounts::Mounts;
+use super::report::{
+    AlarmKind, AlarmLine, History, LeftOut, NotRecorded, Status, Store, Unreadable, Unrecorded,
+};
 use super::service::Service;
 use super::when::When;
+use crate::format::alarm::{self, Alarm};
 use crate::format::record::{FromBefore, Gap, LostReason};
 use crate::id::Epoch;
 use crate::limits;
 use crate::store::Store as OpenStore;
 use crate::time::{TimeZone, Timestamp};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
 use std::{fs, io, thread};
 
 /// Stretches without history that are shown, the newest ones.
 const UNRECORDED_MAX: usize = 100;
+/// Mount points that are named.
+const MOUNTS_MAX: usize = 100;
+/// Alarms that are shown, the newest ones.
+const ALARMS_MAX: usize = 100;
 /// Epochs that are read at once while they are counted.
 const COUNT_PIECE: usize = 10_000;
 /// How long recorder and store may take to tell their state; then it is said that they do not
@@ -52,6 +61,7 @@ pub fn report(service: &Service) -> Result<Status, Error> {
     };
     problems.extend(told.error);
     let counted = told.counted;
+    let alarms = told.alarms;
     let mut left_out = left_out(told.gaps, told.from_before, recorder.as_ref());
     if recorder.is_none() {
         // What was not to be imported is told apart from what could not be recorded.
@@ -68,6 +78,7 @@ pub fn report(service: &Service) -> Result<Status, Error> {
         let news = left_out.unrecorded.iter().filter(|time| is_news(time, now));
         problems.extend(news.map(|time| in_words(time, &zone)));
     }
+    problems.extend(alarms.iter().filter_map(alarm_in_words));
     if left_out.files_left_out > 0 {
         let files = files(left_out.files_left_out);
         problems.push(format!("the content of {files} could not be recorded"));
@@ -79,7 +90,7 @@ pub fn report(service: &Service) -> Result<Status, Error> {
     if let Some(recorder) = &service.recorder {
         problems.extend(pruned(&recorder.prune_status()));
     }
-    Ok(Status {
+    let mut status = Status {
         dir: lossy(&service.dir),
         mounted,
         dead: false,
@@ -95,10 +106,77 @@ pub fn report(service: &Service) -> Result<Status, Error> {
             scan: status.scan.map(Into::into),
         }),
         left_out,
+        missing: Vec::new(),
+        alarms,
         history: counted.history,
         store,
         copies: Vec::new(),
         problems,
+    };
+    let around = around(service);
+    status.missing = missing::list(&status, recorder.as_ref(), &around);
+    Ok(status)
+}
+
+/// What is to be seen of a mount from outside.
+fn around(service: &Service) -> Around {
+    let Some(mount) = &service.mount else {
+        return Around::default();
+    };
+    let point = PathBuf::from(mount.describe().mountpoint);
+    let mut mounts: Vec<String> = Mounts::read().map_or_else(
+        |_| Vec::new(),
+        |mounts| {
+            mounts
+                .below(&point)
+                .map(|mount| lossy(&mount.point))
+                .collect()
+        },
+    );
+    mounts.truncate(MOUNTS_MAX);
+    Around {
+        below: mount.below(),
+        mounts,
+    }
+}
+
+/// Alarms of the last week, oldest first.
+fn alarms(store: &OpenStore) -> Result<Vec<AlarmLine>, Error> {
+    let week = i64::try_from(limits::ALARM_HELD.as_nanos()).unwrap_or(i64::MAX);
+    let since = Timestamp(Timestamp::now().0.saturating_sub(week));
+    let all = store.alarms(since)?;
+    let surplus = all.len().saturating_sub(ALARMS_MAX);
+    let line = |(time, uid, name, alarm): (Timestamp, u32, String, Alarm)| AlarmLine {
+        time: When(time),
+        kind: match alarm.kind {
+            alarm::AlarmKind::Destroyed => AlarmKind::Destroyed,
+            alarm::AlarmKind::Scrambled => AlarmKind::Scrambled,
+        },
+        files: alarm.files,
+        folder: String::from_utf8_lossy(&alarm.folder).into_owned(),
+        pid: alarm.tgid,
+        uid,
+        name: String::from_utf8_lossy(&alarm.comm).into_owned(),
+        text: crate::capture::alarm_words(&alarm, uid),
+        snapshot: Some(name).filter(|name| !name.is_empty()),
+        before: alarm.before.map(When),
+        until: alarm.until.map(When),
+    };
+    Ok(all.into_iter().skip(surplus).map(line).collect())
+}
+
+/// What a person should know of an alarm; nothing when it is not news any more.
+fn alarm_in_words(alarm: &AlarmLine) -> Option<String> {
+    let age = Timestamp::now().since(alarm.time.0);
+    (age <= limits::ALARM_NEWS).then(|| {
+        let at = alarm.time.0.local(&TimeZone::system());
+        match &alarm.snapshot {
+            Some(name) => format!(
+                "alarm of {at}: {}; the state before is held: {name}",
+                alarm.text
+            ),
+            None => format!("alarm of {at}: {}", alarm.text),
+        }
     })
 }
 
@@ -143,6 +221,7 @@ struct FromStore {
     error: Option<String>,
     gaps: Vec<Gap>,
     from_before: FromBefore,
+    alarms: Vec<AlarmLine>,
     store: Store,
 }
 
@@ -156,6 +235,7 @@ impl FromStore {
         FromStore {
             gaps: gaps.unwrap_or_else(|_| store.open_gap().into_iter().collect()),
             from_before: store.from_before().unwrap_or_default(),
+            alarms: alarms(store).unwrap_or_default(),
             store: space(store, path, &counted),
             counted,
             error,
@@ -169,6 +249,7 @@ impl FromStore {
             error: None,
             gaps: service.store.open_gap().into_iter().collect(),
             from_before: FromBefore::default(),
+            alarms: Vec::new(),
             store: Store {
                 path: lossy(&service.store_path),
                 ..Store::default()
@@ -239,13 +320,14 @@ fn left_out(
     LeftOut {
         unreadable: unreadable
             .iter()
-            .map(|(path, reason)| Unreadable {
-                path: path.clone(),
-                reason: why(*reason).to_owned(),
+            .map(|file| Unreadable {
+                path: file.path.clone(),
+                reason: why(file.reason).to_owned(),
             })
             .collect(),
         files_left_out: recorder.map_or(0, |status| status.lost_files),
-        shadowed: recorder.map_or_else(Vec::new, |status| status.shadowed.clone()),
+        shadowed: recorder
+            .map_or_else(Vec::new, |status| status.shadowed.keys().cloned().collect()),
         unrecorded,
         files_from_before: from_before.files,
         bytes_from_before: from_before.bytes,

@@ -1,6 +1,7 @@
 //! The on-disk format: plain values, their bytes, their keys. Knows nothing of RocksDB, files or
 //! users. docs/format.md is its description; the tests beside each file hold its bytes.
 
+pub mod alarm;
 pub mod keeping;
 pub mod key;
 pub mod lthash;

@@ -15,6 +15,7 @@
 //! (several only by the holder of `committer`), then `blocks`, `ids`, `cache` and the table in
 //! flight, one at a time.
 
+mod alarms;
 mod blocks;
 mod cache;
 mod chunks;
@@ -138,6 +139,8 @@ pub struct Store {
     gap: Mutex<Option<Gap>>,
     calls: Arc<watched::Calls>,
     snapshots_changed: AtomicI64,
+    /// See `alarms.rs`.
+    alarm: std::sync::atomic::AtomicU64,
 }
 
 impl fmt::Debug for Store {

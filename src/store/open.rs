@@ -106,6 +106,7 @@ impl Store {
             log_lines: AtomicU64::new(0),
             poisoned: AtomicBool::new(false),
             snapshots_changed: AtomicI64::new(0),
+            alarm: std::sync::atomic::AtomicU64::new(0),
         }
     }
 
@@ -148,6 +149,7 @@ impl Store {
         let changed: Option<Timestamp> = self.meta(meta::SNAPSHOTS_CHANGED)?;
         self.list_changed(changed.unwrap_or_default());
         self.count_log()?;
+        self.load_alarm()?;
         self.load_committer(committer)
     }
 

@@ -3,6 +3,7 @@
 
 use super::kv::{Batch, Change, Durability};
 use super::{Result, Store, meta};
+use crate::format::alarm::Alarm;
 use crate::format::keeping::Policy;
 use crate::format::key::{self, Family};
 use crate::format::value;
@@ -38,6 +39,12 @@ pub enum SnapshotAction {
     },
     Policy {
         policy: Policy,
+    },
+    /// Somebody destroyed much at once; the name is that of the state before, empty if none is held.
+    Alarm(Box<Alarm>),
+    /// From how many files on there is an alarm; 0: never.
+    AlarmSet {
+        files: u64,
     },
 }
 

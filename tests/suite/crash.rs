@@ -303,7 +303,7 @@ fn a_stop_that_lasts_until_the_unmount_is_told() {
     write(mounted.join("unseen"), "y");
     mounted.umount();
     let status = || Cmd::rewindfs().arg("status").arg(sandbox.work()).run();
-    let told = "left out      what was changed from";
+    let told = "what was changed from 20";
     let unmounted = status();
     assert!(unmounted.out.contains(told), "{}", unmounted.out);
     assert!(unmounted.out.contains("the disk is almost full"));

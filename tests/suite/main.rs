@@ -2,6 +2,7 @@
 //! RocksDB is linked once. `tests/run.sh` runs it; a single test: `cargo test --release --test
 //! suite -- NAME`.
 
+mod alarm;
 mod attributes;
 mod cli;
 mod crash;

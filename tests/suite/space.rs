@@ -142,7 +142,7 @@ fn an_import_that_does_not_fit_is_said_and_left_out_by_name() {
     assert_eq!(from_before(&report), (14, 140 << 20));
     assert!(!is_stopped(&report), "{report}");
     let told = mounted.command("status").run().ok();
-    told.says("140.0 MiB in 14 files, from before the first mount and not changed since");
+    told.says("content from before the first mount (14 files, 140.0 MiB)");
     // There, with its attributes, and never as an empty file.
     let old = mounted.past("first", "old3");
     assert_eq!(fs::metadata(&old).expect("there").len(), 10 << 20);

@@ -21,6 +21,13 @@ pub fn policy(args: &args::Policy) -> Result<Exit, Error> {
     let wishes = Wishes::read(args)?;
     let place = locate(&args.dir.dir, args.dir.store.said().as_deref(), None)?;
     let mut report = ask_policy(&place, None)?;
+    if let Some(files) = wishes.alarm {
+        let request = Request::SetAlarm { files };
+        if reach::ask(&place, request, &Meter::new("policy"))? != Answer::Done {
+            return Err(reach::strange(&place));
+        }
+        report = ask_policy(&place, None)?;
+    }
     if wishes.any() {
         let wanted = wishes.over(report.policy);
         report = ask_policy(&place, Some(wanted))?;
@@ -45,6 +52,8 @@ fn ask_policy(place: &Place, set: Option<Policy>) -> Result<PolicyReport, Error>
 struct Wishes {
     spans: [Option<u64>; 4],
     max: Option<Option<u64>>,
+    /// 0: never.
+    alarm: Option<u64>,
 }
 
 impl Wishes {
@@ -67,6 +76,7 @@ impl Wishes {
                 read(&args.keep_weekly)?,
             ],
             max,
+            alarm: args.alarm.as_deref().map(alarm).transpose()?,
         })
     }
 
@@ -86,6 +96,19 @@ impl Wishes {
     }
 }
 
+/// A number of files, or `off`, which is 0.
+fn alarm(text: &str) -> Result<u64, Error> {
+    let usage =
+        || format!("--alarm: '{text}' is not a number of files, nor off; write for example 1000");
+    match text {
+        "off" => Ok(0),
+        _ => match text.parse() {
+            Ok(files) if files > 0 => Ok(files),
+            _ => Err(Error::Usage(usage())),
+        },
+    }
+}
+
 fn show_policy(
     out: &mut impl Write,
     report: &PolicyReport,
@@ -100,6 +123,10 @@ fn show_policy(
     let max = policy.max_bytes.map_or("any".to_owned(), size);
     writeln!(out, "size of the store    {max}")?;
     writeln!(out, "snapshots            until they are deleted")?;
+    match report.alarm {
+        Some(files) => writeln!(out, "alarm                from {} on", count(files, "file"))?,
+        None => writeln!(out, "alarm                off")?,
+    }
     let drops = report.plan.drops;
     if changed && drops > 0 {
         writeln!(

@@ -131,8 +131,23 @@ fn log_row(line: &LogLine, zone: &TimeZone) -> String {
                 span(policy.keep_weekly),
                 policy.max_bytes.map_or("any".to_owned(), size)
             ),
-            None => "set the policy".to_owned(),
+            None => match line.alarm {
+                Some(0) => "set the policy: no alarm".to_owned(),
+                Some(files) => format!("set the policy: alarm from {} on", count(files, "file")),
+                None => "set the policy".to_owned(),
+            },
         },
+        Deed::Alarm => {
+            let mut text = format!("alarm: {}", line.reason.as_deref().unwrap_or_default());
+            if let Some(folder) = line.folder.as_deref().filter(|folder| !folder.is_empty()) {
+                text += &format!(" in {folder}");
+            }
+            if let Some(until) = line.until {
+                let until = until.0.local(zone);
+                text += &format!("; the state before is {}, held until {until}", line.name);
+            }
+            text
+        }
     };
     format!("{}  uid {:<5}  {what}", line.time.0.local(zone), line.uid)
 }
@@ -157,6 +172,8 @@ mod tests {
             states: None,
             bytes: None,
             policy: None,
+            alarm: None,
+            folder: None,
         }
     }
 
@@ -192,6 +209,16 @@ mod tests {
                 }),
                 ..line(Deed::Policy, "")
             },
+            LogLine {
+                alarm: Some(500),
+                ..line(Deed::Policy, "")
+            },
+            LogLine {
+                reason: Some("rm (pid 7, uid 1000) deleted or overwrote 1200 files".to_owned()),
+                folder: Some("src".to_owned()),
+                until: Some(NOON),
+                ..line(Deed::Alarm, "alarm-x")
+            },
         ];
         let mut out = Vec::new();
         print(&mut out, &lines, false, &TimeZone::UTC, log_row).unwrap();
@@ -206,7 +233,10 @@ mod tests {
                  {at} 1000   deleted b\n\
                  {at} 1000   undeleted b\n\
                  {at} 0      dropped 1 checkpoint, 4.0 KiB\n\
-                 {at} 1000   set the policy: all 1d, hourly 1w, daily 30d, weekly 1y, size 50.0 GiB\n"
+                 {at} 1000   set the policy: all 1d, hourly 1w, daily 30d, weekly 1y, size 50.0 GiB\n\
+                 {at} 1000   set the policy: alarm from 500 files on\n\
+                 {at} 1000   alarm: rm (pid 7, uid 1000) deleted or overwrote 1200 files in src; the \
+                 state before is alarm-x, held until 2026-11-20 12:00:00 +00:00\n"
             )
         );
     }

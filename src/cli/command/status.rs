@@ -9,8 +9,10 @@ use super::super::quote::quote;
 use super::super::reach;
 use super::locate;
 use crate::control::client::ClientError;
+use crate::control::folder::FolderError;
 use crate::control::locate::{self as locating, Place};
-use crate::control::report::{LeftOut, NotRecorded, Status};
+use crate::control::open::OpenError;
+use crate::control::report::{AlarmLine, Missing, MissingKind, NotRecorded, Status};
 use crate::control::request::{Answer, Request};
 use crate::control::when::When;
 use crate::time::TimeZone;
@@ -59,6 +61,7 @@ fn all(out: &mut impl Write, as_json: bool) -> Result<Exit, Error> {
             // Another user's: nothing that this one should see to.
             Err(
                 Error::Closed(_)
+                | Error::Open(OpenError::Folder(FolderError::Unreadable { .. }))
                 | Error::Daemon {
                     error: ClientError::Refused(_),
                     ..
@@ -154,13 +157,31 @@ fn page(out: &mut impl Write, status: &Status, zone: &TimeZone) -> io::Result<()
     row("mounted", &mounted(status, zone))?;
     let last = status.last_recorded.map(|last| local(last, zone));
     row("last recorded", last.as_deref().unwrap_or("nothing yet"))?;
-    let not_recorded = match &status.not_recorded {
-        Some(waiting) => not_recorded(waiting),
-        None => "what was changed since is found by the next mount".to_owned(),
+    if status.missing.is_empty() {
+        row("not recorded", "nothing is missing")?;
+    }
+    let earlier = status.missing.iter().filter(|one| is_over(one)).count();
+    let passed = earlier.saturating_sub(STRETCHES_MAX);
+    let shown = {
+        let mut over = 0;
+        let keep = move |one: &&Missing| {
+            over += usize::from(is_over(one));
+            !is_over(one) || over > passed
+        };
+        status.missing.iter().filter(keep)
     };
-    row("not recorded", &not_recorded)?;
-    for (i, text) in left_out(&status.left_out, zone).iter().enumerate() {
-        row(if i == 0 { "left out" } else { "" }, text)?;
+    for (i, one) in shown.enumerate() {
+        row(
+            if i == 0 { "not recorded" } else { "" },
+            &missing(one, zone),
+        )?;
+    }
+    if passed > 0 {
+        let times = count(passed as u64, "earlier time");
+        row("", &format!("what was changed at {times}, see --json"))?;
+    }
+    for (i, alarm) in status.alarms.iter().enumerate() {
+        row(if i == 0 { "alarms" } else { "" }, &alarm_row(alarm, zone))?;
     }
     row("history", &history(status, zone))?;
     row("store", &store(status))?;
@@ -218,48 +239,54 @@ fn not_recorded(waiting: &NotRecorded) -> String {
     text
 }
 
-fn left_out(left_out: &LeftOut, zone: &TimeZone) -> Vec<String> {
-    let mut lines = Vec::new();
-    for file in &left_out.unreadable {
-        lines.push(format!("{}: {}", file.path, file.reason));
+/// A time without history that has ended.
+fn is_over(one: &Missing) -> bool {
+    one.kind == MissingKind::Unrecorded && one.until.is_some()
+}
+
+/// `WHAT (3 files, 1.0 MiB), since WHEN: WHY; WHAT TO DO`.
+fn missing(one: &Missing, zone: &TimeZone) -> String {
+    let mut text = one.what.clone();
+    let amount: Vec<String> = [
+        one.files.map(|files| count(files, "file")),
+        one.bytes.map(size),
+    ]
+    .into_iter()
+    .flatten()
+    .collect();
+    if !amount.is_empty() {
+        let so_far = match one.kind {
+            MissingKind::Scan => " so far",
+            _ => "",
+        };
+        text += &format!(" ({}{so_far})", amount.join(", "));
     }
-    if left_out.files_left_out > 0 {
-        let files = count(left_out.files_left_out, "file");
-        lines.push(format!("the content of {files} in the newest state"));
+    match (one.since, one.until) {
+        (Some(since), Some(until)) => {
+            text += &format!(" from {} to {}", local(since, zone), local(until, zone));
+        }
+        (Some(since), None) => text += &format!(", since {}", local(since, zone)),
+        (None, _) => {}
     }
-    if left_out.files_from_before > 0 {
-        lines.push(format!(
-            "{} in {}, from before the first mount and not changed since",
-            size(left_out.bytes_from_before),
-            count(left_out.files_from_before, "file")
-        ));
+    text += &format!(": {}", one.why);
+    if !one.cure.is_empty() {
+        text += &format!("; {}", one.cure);
     }
-    for dir in &left_out.shadowed {
-        lines.push(format!(
-            "the view in {dir}, which has an entry of that name itself"
-        ));
+    text
+}
+
+fn alarm_row(alarm: &AlarmLine, zone: &TimeZone) -> String {
+    let mut text = format!("{}: {}", local(alarm.time, zone), alarm.text);
+    if !alarm.folder.is_empty() {
+        text += &format!(" in {}", alarm.folder);
     }
-    let earlier = left_out.unrecorded.len().saturating_sub(STRETCHES_MAX);
-    if earlier > 0 {
-        lines.push(format!(
-            "what was changed at {}, see --json",
-            count(earlier as u64, "earlier time")
-        ));
+    match (&alarm.snapshot, alarm.until) {
+        (Some(name), Some(until)) => {
+            text += &format!("; before: {name}, held until {}", local(until, zone));
+        }
+        _ => text += "; no state before is held",
     }
-    for stretch in &left_out.unrecorded[earlier..] {
-        let from = local(stretch.from, zone);
-        let to = stretch
-            .to
-            .map_or_else(|| "now".to_owned(), |to| local(to, zone));
-        lines.push(format!(
-            "what was changed from {from} to {to}: {}",
-            stretch.reason
-        ));
-    }
-    if lines.is_empty() {
-        lines.push("nothing".to_owned());
-    }
-    lines
+    text
 }
 
 fn history(status: &Status, zone: &TimeZone) -> String {
@@ -306,13 +333,16 @@ fn ratio(plain: u64, stored: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::control::report::{History, Mounted, Scan, Store, Unreadable, Unrecorded, Waits};
+    use crate::control::missing::{self, Around};
+    use crate::control::report::{
+        AlarmKind, History, LeftOut, Mounted, Scan, Store, Unreadable, Unrecorded, Waits,
+    };
     use crate::time::Timestamp;
 
     const NOON: When = When(Timestamp(1_795_169_703_123_456_789));
 
     fn status() -> Status {
-        Status {
+        let mut status = Status {
             dir: "/p".into(),
             mounted: Some(Mounted {
                 mountpoint: "/p".into(),
@@ -356,6 +386,20 @@ mod tests {
                 files_from_before: 5,
                 bytes_from_before: 9_000_000_000_000,
             },
+            missing: Vec::new(),
+            alarms: vec![AlarmLine {
+                time: NOON,
+                kind: AlarmKind::Destroyed,
+                files: 1200,
+                folder: "src".into(),
+                pid: 8,
+                uid: 1000,
+                name: "rm".into(),
+                text: "rm (pid 8, uid 1000) deleted or overwrote 1200 files".into(),
+                snapshot: Some("alarm-2026-11-20-101503".into()),
+                before: Some(NOON),
+                until: Some(NOON),
+            }],
             history: History {
                 snapshots: 2,
                 held: 1,
@@ -373,7 +417,18 @@ mod tests {
             },
             copies: vec![],
             problems: vec!["1 file can't be read".into()],
-        }
+        };
+        let user = crate::control::request::User {
+            pid: 9,
+            command: "bash".into(),
+            holds: "stands in sub".into(),
+        };
+        let around = Around {
+            below: vec![user],
+            mounts: vec!["/p/data".into()],
+        };
+        status.missing = missing::list(&status, None, &around);
+        status
     }
 
     #[test]
@@ -386,12 +441,26 @@ mod tests {
             "directory     /p\n\
              mounted       since 2026-11-20 10:15:03 +00:00 (pid 7), writeback\n\
              last recorded 2026-11-20 10:15:03 +00:00\n\
-             not recorded  3 files, 1.0 MiB; first import: 10 files, 2.0 KiB so far\n\
-             left out      a: permission denied\n              \
-             the content of 1 file in the newest state\n              \
-             8.1 TiB in 5 files, from before the first mount and not changed since\n              \
-             the view in sub, which has an entry of that name itself\n              \
-             what was changed from 2026-11-20 10:15:03 +00:00 to now: the disk was full\n\
+             not recorded  changes (3 files, 1.0 MiB), since 2026-11-20 10:15:03 +00:00: they \
+             are not recorded yet; rewindfs sync /p waits for it\n\
+             \x20             what was not looked at so far (10 files, 2.0 KiB so far), since \
+             2026-11-20 10:15:03 +00:00: the first import is under way; rewindfs sync /p \
+             waits for it\n\
+             \x20             what was changed, since 2026-11-20 10:15:03 +00:00: the disk \
+             was full; it goes on by itself when that is over\n\
+             \x20             what bash (pid 9) changes, since 2026-11-20 10:15:03 +00:00: it \
+             stands in sub below the mount; there type: cd \"$PWD\"\n\
+             \x20             /p/data, since 2026-11-20 10:15:03 +00:00: another file system \
+             is mounted there; mount it by itself to have its history\n\
+             \x20             a: permission denied; when it can be read, its next change \
+             brings it in\n\
+             \x20             the view of the past in sub: the folder has an entry of that \
+             name itself; use that of the folder above, or mount with -o snapdirname=NAME\n\
+             \x20             content from before the first mount (5 files, 8.1 TiB): it was \
+             not to be imported, and was not changed since; to record it: rewindfs umount /p; \
+             rewindfs mount --import all /p\n\
+             alarms        2026-11-20 10:15:03 +00:00: rm (pid 8, uid 1000) deleted or overwrote 1200 \
+             files in src; before: alarm-2026-11-20-101503, held until 2026-11-20 10:15:03 +00:00\n\
              history       2 snapshots (1 held), 30 checkpoints since 2026-11-20 10:15:03 +00:00\n\
              store         /.p.rewind, 3.0 MiB for 8.0 MiB that were recorded (6.0 MiB new, \
              compressed 3.0:1); 4.0 GiB free of 8.0 GiB\n\
@@ -407,7 +476,9 @@ mod tests {
     #[test]
     fn json_has_the_documented_fields() {
         let mut out = Vec::new();
-        json(&mut out, &status()).unwrap();
+        let mut status = status();
+        status.missing.truncate(1);
+        json(&mut out, &status).unwrap();
         assert_eq!(
             String::from_utf8(out).unwrap(),
             "{\"dir\":\"/p\",\"mounted\":{\"mountpoint\":\"/p\",\
@@ -424,6 +495,16 @@ mod tests {
              \"unrecorded\":[{\"from\":\"2026-11-20T10:15:03.123456789Z\",\"to\":null,\
              \"reason\":\"the disk was full\"}],\
              \"files_from_before\":5,\"bytes_from_before\":9000000000000},\
+             \"missing\":[{\"kind\":\"not_yet\",\"what\":\"changes\",\
+             \"since\":\"2026-11-20T10:15:03.123456789Z\",\"until\":null,\
+             \"why\":\"they are not recorded yet\",\"cure\":\"rewindfs sync /p waits for it\",\
+             \"files\":3,\"bytes\":1048576}],\
+             \"alarms\":[{\"time\":\"2026-11-20T10:15:03.123456789Z\",\"kind\":\"destroyed\",\
+             \"files\":1200,\"folder\":\"src\",\"pid\":8,\"uid\":1000,\"name\":\"rm\",\
+             \"text\":\"rm (pid 8, uid 1000) deleted or overwrote 1200 files\",\
+             \"snapshot\":\"alarm-2026-11-20-101503\",\
+             \"before\":\"2026-11-20T10:15:03.123456789Z\",\
+             \"until\":\"2026-11-20T10:15:03.123456789Z\"}],\
              \"history\":{\"snapshots\":2,\"held\":1,\"checkpoints\":30,\
              \"since\":\"2026-11-20T10:15:03.123456789Z\"},\
              \"store\":{\"path\":\"/.p.rewind\",\"bytes\":3145728,\"recorded_bytes\":8388608,\

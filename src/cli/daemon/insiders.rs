@@ -18,7 +18,18 @@ const ANCESTORS_MAX: usize = 16;
 /// Processes that stand in a directory or hold something of it, those that the person sees first:
 /// the shell in which he types, and what that runs in.
 pub fn insiders(dir: &Path) -> Vec<User> {
-    let found = device_of(dir).and_then(|device| inside(dir, device, LOOK));
+    match device_of(dir) {
+        Ok(device) => on_device(dir, device),
+        Err(error) => {
+            log::warn!("who is in {} is not known: {error}", dir.display());
+            Vec::new()
+        }
+    }
+}
+
+/// The same of what is on this device under the path of `dir`, whatever is mounted there now.
+pub fn on_device(dir: &Path, device: (u32, u32)) -> Vec<User> {
+    let found = inside(dir, device, LOOK);
     let mut holders = match found {
         Ok(found) => {
             if found.cut_short {

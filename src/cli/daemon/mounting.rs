@@ -3,7 +3,7 @@
 
 use super::super::error::Error;
 use super::super::option::{Access, MountOptions, Snapdir};
-use super::insiders::insiders;
+use super::insiders::{self, insiders};
 use super::job::Job;
 use crate::capture::{self, Recorder};
 use crate::control::protocol::Hello;
@@ -54,6 +54,9 @@ pub struct Mounting {
     shown: report::Mounted,
     mountpoint: PathBuf,
     snapdir: Option<String>,
+    /// The directory, and the device that it is on below the mount.
+    dir: PathBuf,
+    backing: Option<(u32, u32)>,
 }
 
 impl Mounting {
@@ -65,6 +68,7 @@ impl Mounting {
         let options = fuse_options(&job.options);
         // The store stands in the table of mounts as what was mounted: so any command finds it
         // from a path in the mount alone.
+        let backing = fuse::device_of(&job.dir).ok();
         let mounted = fuse::mount(&job.store, &job.mountpoint, &options)?;
         let session = fuse::serve(fs, mounted, &options)?;
         recorder.set_flusher(Arc::new(Flusher(session.flusher())));
@@ -85,6 +89,8 @@ impl Mounting {
             mountpoint: job.mountpoint.clone(),
             snapdir: (job.options.snapdir != Snapdir::Disabled)
                 .then(|| job.options.snapdir_name.clone()),
+            dir: job.dir.clone(),
+            backing,
         })
     }
 
@@ -116,6 +122,12 @@ impl service::Mounting for Mounting {
 
     fn users(&self) -> Vec<User> {
         insiders(&self.mountpoint)
+    }
+
+    fn below(&self) -> Vec<User> {
+        self.backing
+            .map(|device| insiders::on_device(&self.dir, device))
+            .unwrap_or_default()
     }
 
     fn unmount(&self) -> io::Result<()> {

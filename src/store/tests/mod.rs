@@ -1,5 +1,6 @@
 //! Tests of the store as a whole, on the database in memory and on RocksDB.
 
+mod alarms;
 mod basics;
 mod chunks;
 mod crash;

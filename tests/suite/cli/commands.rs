@@ -95,7 +95,7 @@ fn sync_and_status_and_checkpoints() {
         sorted.sort();
         assert_eq!(times, sorted, "oldest first, as they were made");
         let status = run("status").ok();
-        for word in ["recorded", "left out", "history", "store", "copies"] {
+        for word in ["recorded", "not recorded", "history", "store", "copies"] {
             assert!(
                 status.out.to_lowercase().contains(word),
                 "{word}:\n{}",

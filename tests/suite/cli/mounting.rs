@@ -261,12 +261,19 @@ fn the_store_is_private() {
         }
     }
     let program = sandbox.program();
-    let seen = sys::as_user(1234, 1234, &[1234], || {
+    for way in [sandbox.store().join("socket"), sandbox.store().join("db")] {
+        let seen = sys::as_user(1234, 1234, &[1234], || fs::symlink_metadata(&way));
+        assert_eq!(sys::errno(&seen), libc::EACCES, "{}", way.display());
+    }
+    let verify = sys::as_user(1234, 1234, &[1234], || {
         Cmd::new(&program)
-            .arg("list")
+            .arg("verify")
             .arg(sandbox.work())
             .run()
             .code
     });
-    assert_ne!(seen, 0, "another user gets no answer");
+    assert_ne!(
+        verify, 0,
+        "what tells of every file is not for another user"
+    );
 }

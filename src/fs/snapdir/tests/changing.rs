@@ -81,7 +81,9 @@ fn snapshots_are_made_renamed_and_deleted_by_those_who_may() {
 
 #[test]
 fn members_of_the_group_that_was_named_may_what_the_owner_may() {
-    let scene = scene();
+    let mut past = Past::new();
+    fill(&mut past);
+    let scene = on_stage_with(past, [(ROOT, live_dir(ROOT, Some(1), &[]))], Some(GROUP));
     let (dir, top) = (&scene.dir, scene.top);
     let member = Context {
         uid: MEMBER,

@@ -158,6 +158,14 @@ fn live_stage(past: Past) -> Scene {
 }
 
 fn on_stage<const N: usize>(past: Past, live: [(u64, LiveDir); N]) -> Scene {
+    on_stage_with(past, live, None)
+}
+
+fn on_stage_with<const N: usize>(
+    past: Past,
+    live: [(u64, LiveDir); N],
+    group: Option<u32>,
+) -> Scene {
     let history = History::new(past.store.clone());
     let stage = Stage {
         past: Arc::new(Mutex::new(past)),
@@ -168,7 +176,7 @@ fn on_stage<const N: usize>(past: Past, live: [(u64, LiveDir); N]) -> Scene {
         visible: false,
         name: b".snapshots".to_vec(),
         owner_uid: OWNER,
-        group: Some(GROUP),
+        group,
         snapshot_wait: Duration::from_secs(1),
     };
     let dir = SnapDir::with_host(history, Box::new(stage), options, TimeZone::UTC);
