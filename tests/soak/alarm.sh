@@ -24,7 +24,7 @@ for folder_of in src/*/*; do
 done
 git add -A; git commit -qm old; git branch old
 for file in src/*/*/f*[02468].c; do echo 'a new line' >> "$file"; done
-git rm -rq src/d; git commit -qam new; git branch new
+git rm -rqf src/d; git commit -qam new; git branch new
 # A build of many small outputs, by make.
 mkdir -p "$work/build/in"
 for file in $(seq 1500); do echo "int f$file(void){return $file;}" > "$work/build/in/f$file.c"; done
