@@ -34,6 +34,8 @@ pub fn list(dir: &Path) -> Vec<Listed> {
     let text = |line: &serde_json::Value, field: &str| line[field].as_str().map(str::to_owned);
     lines
         .iter()
+        // A time without history, which a death leaves behind, is no state.
+        .filter(|line| line["kind"] != "unrecorded")
         .map(|line| Listed {
             name: text(line, "name"),
             time: text(line, "time").expect("a time"),
