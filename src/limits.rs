@@ -116,6 +116,10 @@ pub const COURSE_STRETCHES: usize = 64 << 10;
 pub const HISTORY_VERSIONS: usize = 64 << 10;
 /// Names whose tenures are kept (40 bytes a tenure).
 pub const HISTORY_TENURES: usize = 64 << 10;
+/// Names that changed between two states and are kept for looking around in it (100 bytes each).
+pub const CHANGED_NAMES: usize = 512 << 10;
+/// Bytes of lists of changes that are kept for reading.
+pub const CHANGES_BYTES: usize = 16 << 20;
 /// Longest extension of a file's name that its versions show, bytes: the rest of their names takes 40.
 pub const EXTENSION_MAX: usize = 64;
 /// Directories above each other that can be entered in the history by name.

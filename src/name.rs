@@ -66,6 +66,39 @@ pub fn is_file_name(name: &[u8]) -> bool {
         && !name.iter().any(|byte| matches!(byte, b'/' | 0))
 }
 
+/// A path as git shows it: bare, or in double quotes with C escapes when something in it is
+/// special.
+pub fn git_quoted(path: &[u8]) -> String {
+    let special = |byte: &u8| !(b' '..=b'~').contains(byte) || b"\"\\".contains(byte);
+    if !path.iter().any(special) {
+        return path.iter().copied().map(char::from).collect();
+    }
+    let mut text = String::from("\"");
+    for &byte in path {
+        let letter = match byte {
+            7 => 'a',
+            8 => 'b',
+            b'\t' => 't',
+            b'\n' => 'n',
+            11 => 'v',
+            12 => 'f',
+            b'\r' => 'r',
+            b'"' | b'\\' => char::from(byte),
+            b' '..=b'~' => {
+                text.push(char::from(byte));
+                continue;
+            }
+            _ => {
+                text += &format!("\\{byte:03o}");
+                continue;
+            }
+        };
+        text.push('\\');
+        text.push(letter);
+    }
+    text + "\""
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -100,6 +133,20 @@ mod tests {
         ];
         for (name, reason) in cases {
             assert_eq!(check_snapshot_name(name), Err(reason));
+        }
+    }
+
+    /// What `git diff --name-status` prints.
+    #[test]
+    fn paths_are_quoted_as_git_quotes_them() {
+        let cases: [(&[u8], &str); 4] = [
+            (b"a b/it's", "a b/it's"),
+            (b"a\"b\\", "\"a\\\"b\\\\\""),
+            (b"\x07\x08\t\n\x0b\x0c\r", "\"\\a\\b\\t\\n\\v\\f\\r\""),
+            (b"\xc3\xa4\x01\x7f", "\"\\303\\244\\001\\177\""),
+        ];
+        for (path, quoted) in cases {
+            assert_eq!(git_quoted(path), quoted);
         }
     }
 

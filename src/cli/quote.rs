@@ -18,27 +18,8 @@ pub fn quote(text: impl AsRef<OsStr>) -> String {
     }
 }
 
-/// As git shows a path: bare, or in double quotes with C escapes when something in it is special.
-pub fn git(path: &[u8]) -> String {
-    let special = |byte: &u8| !(b' '..=b'~').contains(byte) || b"\"\\".contains(byte);
-    if !path.iter().any(special) {
-        return path.iter().copied().map(char::from).collect();
-    }
-    let mut text = String::from("\"");
-    for &byte in path {
-        match byte {
-            b'"' | b'\\' => {
-                text.push('\\');
-                text.push(char::from(byte));
-            }
-            b'\n' => text += "\\n",
-            b'\t' => text += "\\t",
-            b' '..=b'~' => text.push(char::from(byte)),
-            _ => text += &format!("\\{byte:03o}"),
-        }
-    }
-    text + "\""
-}
+/// As git shows a path.
+pub use crate::name::git_quoted as git;
 
 fn dollar(bytes: &[u8]) -> String {
     let mut text = String::from("$'");

@@ -150,12 +150,12 @@ pub fn between(view: &View<'_>, from: Epoch, to: Epoch) -> Result<Vec<Difference
 
 /// What may differ.
 #[derive(Default)]
-struct Touched {
-    names: BTreeSet<(FileId, Vec<u8>)>,
-    files: BTreeSet<FileId>,
+pub(super) struct Touched {
+    pub names: BTreeSet<(FileId, Vec<u8>)>,
+    pub files: BTreeSet<FileId>,
 }
 
-fn touched(view: &View<'_>, after: Epoch, upto: Epoch) -> Result<Touched> {
+pub(super) fn touched(view: &View<'_>, after: Epoch, upto: Epoch) -> Result<Touched> {
     let mut touched = Touched::default();
     let mut from = after.next();
     loop {

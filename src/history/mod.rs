@@ -9,6 +9,7 @@
 //!    agree with the lists that name them.
 //! 3. What is kept in memory is bounded by limits.rs.
 
+pub mod changed;
 pub mod course;
 pub mod diff;
 pub mod doings;
@@ -107,6 +108,10 @@ pub struct History {
     data_bytes: Mutex<Recent<Hash, u64>>,
     /// Whose directories were, and what they allowed. A leaf.
     courses: Mutex<Recent<FileId, Arc<course::Course>>>,
+    /// What changed from one state to another, by folder. A leaf.
+    changed: Mutex<Recent<(Epoch, Epoch), Arc<changed::Changed>>>,
+    /// The lists of that, as text, by the folder at their top. A leaf.
+    lists: Mutex<Recent<(Epoch, Epoch, FileId), Arc<[u8]>>>,
 }
 
 impl History {
@@ -117,6 +122,8 @@ impl History {
             layouts: Mutex::new(Recent::new(limits::LIST_CACHE_PIECES)),
             data_bytes: Mutex::new(Recent::new(limits::LIST_CACHE_LENGTHS)),
             courses: Mutex::new(Recent::new(limits::COURSE_STRETCHES)),
+            changed: Mutex::new(Recent::new(limits::CHANGED_NAMES)),
+            lists: Mutex::new(Recent::new(limits::CHANGES_BYTES)),
         })
     }
 

@@ -138,14 +138,19 @@ impl Draft<'_> {
     }
 
     /// A version of a file under its (first) name.
-    pub fn put(&mut self, id: u64, dir: u64, name: &str, mut inode: Inode) {
+    pub fn put(&mut self, id: u64, dir: u64, name: &str, inode: Inode) {
         let kind = inode.kind;
+        self.again(id, dir, name, inode);
+        self.name(id, dir, name, kind);
+    }
+
+    /// A version of a file that keeps its name.
+    pub fn again(&mut self, id: u64, dir: u64, name: &str, mut inode: Inode) {
         inode.parent = FileId(dir);
         inode.name = name.into();
         self.commit
             .inodes
             .push((FileId(id), InodeVersion::Present(inode)));
-        self.name(id, dir, name, kind);
     }
 
     /// A name of a file.
@@ -221,12 +226,21 @@ impl Draft<'_> {
 
     /// Gives the epoch a name.
     pub fn snapshot(&mut self, name: &str) -> SnapshotId {
+        self.named(name, SnapshotMode::Incremental)
+    }
+
+    /// The same, as a full one.
+    pub fn full_snapshot(&mut self, name: &str) -> SnapshotId {
+        self.named(name, SnapshotMode::Full)
+    }
+
+    fn named(&mut self, name: &str, mode: SnapshotMode) -> SnapshotId {
         let id = self.past.store.new_snapshot_id().expect("an id");
         let snapshot = Snapshot {
             id,
             epoch: self.commit.epoch,
             time: Timestamp(0),
-            mode: SnapshotMode::Incremental,
+            mode,
             base: None,
             hold: None,
             tags: Vec::new(),

@@ -172,6 +172,12 @@ impl Store {
         self.poison();
     }
 
+    /// How many places of the database were looked for, from the beginning.
+    #[cfg(test)]
+    pub fn seeks(&self) -> u64 {
+        self.calls.seeks()
+    }
+
     /// How long the oldest call under way has not been answered.
     pub fn longest_call(&self) -> std::time::Duration {
         self.calls.longest()

@@ -17,6 +17,8 @@ const SLOTS: usize = 64;
 pub(super) struct Calls {
     base: Instant,
     begun: [AtomicU64; SLOTS],
+    /// Places that were looked for in pictures of the database: what reading costs.
+    seeks: AtomicU64,
 }
 
 /// A call under way; dropping it ends it.
@@ -35,6 +37,7 @@ impl Calls {
         Calls {
             base: Instant::now(),
             begun: [const { AtomicU64::new(0) }; SLOTS],
+            seeks: AtomicU64::new(0),
         }
     }
 
@@ -53,6 +56,17 @@ impl Calls {
         let slot = &self.begun[SLOT.with(Cell::get)];
         let free = slot.compare_exchange(0, self.now(), Ordering::Relaxed, Ordering::Relaxed);
         Call(free.is_ok().then_some(slot))
+    }
+
+    fn seek(&self) -> Call<'_> {
+        self.seeks.fetch_add(1, Ordering::Relaxed);
+        self.begin()
+    }
+
+    /// How many places were looked for so far.
+    #[cfg(test)]
+    pub(super) fn seeks(&self) -> u64 {
+        self.seeks.load(Ordering::Relaxed)
     }
 
     /// How long the oldest call under way has lasted.
@@ -133,12 +147,12 @@ struct WatchedSnapshot {
 
 impl Snapshot for WatchedSnapshot {
     fn get(&self, family: Family, key: &[u8]) -> Result<Option<Vec<u8>>> {
-        let _call = self.calls.begin();
+        let _call = self.calls.seek();
         self.inner.get(family, key)
     }
 
     fn scan(&self, family: Family, from: &[u8], until: &[u8]) -> Result<Box<dyn Scan + '_>> {
-        let _call = self.calls.begin();
+        let _call = self.calls.seek();
         Ok(Box::new(WatchedScan {
             inner: self.inner.scan(family, from, until)?,
             calls: &self.calls,
@@ -146,7 +160,7 @@ impl Snapshot for WatchedSnapshot {
     }
 
     fn last(&self, family: Family, from: &[u8], until: &[u8]) -> Result<Option<Record>> {
-        let _call = self.calls.begin();
+        let _call = self.calls.seek();
         self.inner.last(family, from, until)
     }
 }
@@ -167,7 +181,7 @@ impl Scan for WatchedScan<'_> {
     }
 
     fn seek(&mut self, key: &[u8]) -> Result<()> {
-        let _call = self.calls.begin();
+        let _call = self.calls.seek();
         self.inner.seek(key)
     }
 }

@@ -1,5 +1,6 @@
 //! What all listings have in common: ".", "..", cookies, and the two kinds of reply. What is listed
-//! is in `top.rs`, `days.rs`, `tree.rs` and `past.rs`.
+//! is in `top.rs`, `days.rs`, `tree.rs`, `past.rs` and
+//! `delta.rs`.
 
 use super::node::Node;
 use super::{SnapDir, tree};
@@ -154,7 +155,17 @@ impl SnapDir {
             Node::Past { host, ref path, .. } => {
                 self.list_past(view, ino, (host, path), offset, emit)
             }
-            Node::Link { .. } | Node::File { .. } | Node::Version { .. } => {
+            Node::Deltas { host, since } => self.list_deltas(view, (host, since), offset, emit),
+            Node::Delta {
+                dir, epoch, base, ..
+            }
+            | Node::DeltaDir {
+                dir, epoch, base, ..
+            } => {
+                let place = tree::Directory { ino, dir, epoch };
+                self.list_delta(view, place, base, offset, plus, emit)
+            }
+            Node::Link { .. } | Node::File { .. } | Node::Version { .. } | Node::Changes { .. } => {
                 Err(Stop::Errno(libc::ENOTDIR))
             }
         };

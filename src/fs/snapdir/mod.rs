@@ -17,6 +17,7 @@
 
 mod cursors;
 mod days;
+mod delta;
 mod errno;
 mod host;
 mod listing;
@@ -151,18 +152,30 @@ impl SnapDir {
             Node::View { dir, epoch, .. } | Node::Dir { dir, epoch, .. } => {
                 let found = self.lookup_in_state(&view, parent, *dir, *epoch, name)?;
                 if found.is_none() {
-                    return Ok(Entry {
-                        attributes: None,
-                        entry_ttl: limits::TTL,
-                        attr_ttl: limits::TTL,
-                    });
+                    return Ok(NEVER);
                 }
                 found
             }
             Node::Past { host, path, .. } => {
                 self.lookup_past(&view, parent, (*host, path), name)?
             }
-            Node::Link { .. } | Node::File { .. } | Node::Version { .. } => {
+            Node::Deltas { host, since } => self.lookup_delta(&view, (*host, *since), name)?,
+            Node::Delta {
+                dir, epoch, base, ..
+            }
+            | Node::DeltaDir {
+                dir, epoch, base, ..
+            } => {
+                let (ino, dir, epoch) = (parent, *dir, *epoch);
+                let place = tree::Directory { ino, dir, epoch };
+                let is_top = matches!(*directory, Node::Delta { .. });
+                let found = self.lookup_changed(&view, place, *base, is_top, name)?;
+                if found.is_none() {
+                    return Ok(NEVER);
+                }
+                found
+            }
+            Node::Link { .. } | Node::File { .. } | Node::Version { .. } | Node::Changes { .. } => {
                 return Err(Stop::Errno(libc::ENOTDIR));
             }
         };
@@ -232,6 +245,16 @@ impl SnapDir {
         self.may_ask(cx)?;
         out.clear();
         let view = self.history.view();
+        if let Node::Changes { dir, epoch, base } = *self.node(ino)? {
+            let text = self.history.list_of_changes(&view, (base, epoch), dir)?;
+            let from = usize::try_from(offset)
+                .unwrap_or(usize::MAX)
+                .min(text.len());
+            let size = usize::try_from(size).unwrap_or(usize::MAX);
+            let until = from.saturating_add(size).min(text.len());
+            out.extend_from_slice(&text[from..until]);
+            return Ok(());
+        }
         let (content, length) = self.content(&view, ino)?;
         Ok(self
             .history
@@ -250,6 +273,14 @@ impl SnapDir {
             _ => return Err(Stop::Errno(libc::EINVAL)),
         };
         let view = self.history.view();
+        if let Node::Changes { dir, epoch, base } = *self.node(ino)? {
+            let text = self.history.list_of_changes(&view, (base, epoch), dir)?;
+            return match (offset < text.len() as u64, seek) {
+                (true, Seek::Data) => Ok(offset),
+                (true, Seek::Hole) => Ok(text.len() as u64),
+                (false, _) => Err(Stop::Errno(libc::ENXIO)),
+            };
+        }
         let (content, length) = self.content(&view, ino)?;
         let found = self.history.seek(&view, content, length, offset, seek)?;
         found.ok_or(Stop::Errno(libc::ENXIO))
@@ -318,7 +349,7 @@ impl SnapDir {
     ) -> Answer<Attributes> {
         match node {
             Node::Top { .. } => Ok(self.made_up(node, self.list_changed(view)?)),
-            Node::Checkpoints { .. } | Node::Day { .. } => {
+            Node::Checkpoints { .. } | Node::Day { .. } | Node::Deltas { .. } => {
                 Ok(self.made_up(node, self.kept_changed(view)?))
             }
             Node::Link { target, time, .. } => {
@@ -329,7 +360,15 @@ impl SnapDir {
                 Ok(attributes)
             }
             Node::Past { host, path, .. } => self.past_attributes(view, node, (*host, path)),
-            Node::View { .. } | Node::Dir { .. } | Node::File { .. } | Node::Version { .. } => {
+            Node::Changes { dir, epoch, base } => {
+                self.changes_attributes(view, node, (*base, *epoch), *dir)
+            }
+            Node::View { .. }
+            | Node::Dir { .. }
+            | Node::Delta { .. }
+            | Node::DeltaDir { .. }
+            | Node::File { .. }
+            | Node::Version { .. } => {
                 let looked_up;
                 let found = match found {
                     Some(found) => found,
@@ -340,7 +379,7 @@ impl SnapDir {
                 };
                 let mut attributes = self.recorded(view, node.proposal(), &found.inode);
                 match node {
-                    Node::View { epoch, .. } => {
+                    Node::View { epoch, .. } | Node::Delta { epoch, .. } => {
                         attributes.mode &= self.mask(view, *epoch, found)?.keep;
                     }
                     Node::Version { at, .. } => {
@@ -435,9 +474,20 @@ impl SnapDir {
     }
 }
 
+/// A state never changes, so what is not in it never will be.
+const NEVER: Entry = Entry {
+    attributes: None,
+    entry_ttl: limits::TTL,
+    attr_ttl: limits::TTL,
+};
+
 fn entry_ttl(node: &Node) -> Duration {
     match node {
-        Node::Dir { .. } | Node::File { .. } | Node::Version { .. } => limits::TTL,
+        Node::Dir { .. }
+        | Node::DeltaDir { .. }
+        | Node::Changes { .. }
+        | Node::File { .. }
+        | Node::Version { .. } => limits::TTL,
         _ => Duration::ZERO,
     }
 }
@@ -445,9 +495,11 @@ fn entry_ttl(node: &Node) -> Duration {
 /// A view and a link never change, only their names come and go.
 fn attr_ttl(node: &Node) -> Duration {
     match node {
-        Node::Top { .. } | Node::Checkpoints { .. } | Node::Day { .. } | Node::Past { .. } => {
-            Duration::ZERO
-        }
+        Node::Top { .. }
+        | Node::Checkpoints { .. }
+        | Node::Day { .. }
+        | Node::Deltas { .. }
+        | Node::Past { .. } => Duration::ZERO,
         _ => limits::TTL,
     }
 }

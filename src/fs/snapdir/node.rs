@@ -16,6 +16,7 @@
 //! 4. An entry stays until the kernel has forgotten it as often as it was told of it.
 
 use crate::fs::VIRTUAL;
+use crate::history::changed::Since;
 use crate::id::{Epoch, FileId, SnapshotId};
 use crate::time::Timestamp;
 use crate::time::folder::Day;
@@ -63,6 +64,31 @@ pub enum Node {
         parent: u64,
         host: u64,
         path: Arc<[Box<[u8]>]>,
+    },
+    /// `.snapshots/.incremental` and `.differential`
+    Deltas { host: u64, since: Since },
+    /// `.incremental/STATE`: a view of what its base had not.
+    Delta {
+        host: u64,
+        since: Since,
+        place: Place,
+        dir: FileId,
+        epoch: Epoch,
+        base: Epoch,
+    },
+    /// A directory below it.
+    DeltaDir {
+        parent: u64,
+        name: Box<[u8]>,
+        dir: FileId,
+        epoch: Epoch,
+        base: Epoch,
+    },
+    /// The list of what changed below `dir`.
+    Changes {
+        dir: FileId,
+        epoch: Epoch,
+        base: Epoch,
     },
     /// What a name held from `at` on: a version of a file, shown with the time of `at`.
     Version {
@@ -129,14 +155,9 @@ impl Node {
                 number(*host);
                 number(dir.0);
                 number(epoch.0);
-                let (kind, which) = match place {
-                    Place::Snapshot(id) => (1, id.0),
-                    Place::Time => (2, 0),
-                    Place::Gmt(time) => (3, bits(*time)),
-                    Place::Checkpoint(day) => (4, day.number()),
-                };
-                number(kind);
-                number(which);
+                for part in place.numbers() {
+                    number(part);
+                }
             }
             Node::Dir { parent, name, .. } => {
                 number(6);
@@ -159,6 +180,38 @@ impl Node {
                     hash.update(name);
                 }
             },
+            Node::Deltas { host, since } => {
+                number(11);
+                number(*host);
+                number(*since as u64);
+            }
+            Node::Delta {
+                host,
+                since,
+                place,
+                dir,
+                epoch,
+                base,
+            } => {
+                number(12);
+                for part in [*host, *since as u64, dir.0, epoch.0, base.0] {
+                    number(part);
+                }
+                for part in place.numbers() {
+                    number(part);
+                }
+            }
+            Node::DeltaDir { parent, name, .. } => {
+                number(13);
+                number(*parent);
+                hash.update(name);
+            }
+            Node::Changes { dir, epoch, base } => {
+                number(14);
+                for part in [dir.0, epoch.0, base.0] {
+                    number(part);
+                }
+            }
             Node::Version { id, version, at } => {
                 number(10);
                 number(id.0);
@@ -184,9 +237,27 @@ impl Node {
             } => Node::Day { host, day }.proposal(),
             Node::View { host, .. } => Node::Top { host }.proposal(),
             Node::Past { host, ref path, .. } if path.is_empty() => Node::Top { host }.proposal(),
-            Node::Dir { parent, .. } | Node::Past { parent, .. } => parent,
-            Node::Link { .. } | Node::File { .. } | Node::Version { .. } => return None,
+            Node::Deltas { host, .. } => Node::Top { host }.proposal(),
+            Node::Delta { host, since, .. } => Node::Deltas { host, since }.proposal(),
+            Node::Dir { parent, .. }
+            | Node::DeltaDir { parent, .. }
+            | Node::Past { parent, .. } => parent,
+            Node::Link { .. } | Node::File { .. } | Node::Version { .. } | Node::Changes { .. } => {
+                return None;
+            }
         })
+    }
+}
+
+impl Place {
+    /// Its kind, and which one.
+    fn numbers(self) -> [u64; 2] {
+        match self {
+            Place::Snapshot(id) => [1, id.0],
+            Place::Time => [2, 0],
+            Place::Gmt(time) => [3, bits(time)],
+            Place::Checkpoint(day) => [4, day.number()],
+        }
     }
 }
 

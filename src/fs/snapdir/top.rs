@@ -1,4 +1,5 @@
-//! The names directly in a `.snapshots`: snapshots, `latest`, `@TIME`, `.checkpoints`, `.history`; and what can
+//! The names directly in a `.snapshots`: snapshots, `latest`, `@TIME`, `.checkpoints`, `.history`, `.incremental`,
+//! `.differential`; and what can
 //! be done to them.
 //!
 //! A name is there only if the directory was there in the state that it means: as the same
@@ -6,6 +7,7 @@
 //! other spelling is a symlink to it, because a directory whose meaning moves takes those who sit
 //! in it along; but `@GMT-...`, since Samba follows no symlinks.
 
+use super::delta::{DIFFERENTIAL, INCREMENTAL};
 use super::errno::{NO_ENTRY, NOT_ALLOWED, READ_ONLY, STALE};
 use super::listing::{Emit, FIRST_COOKIE, Item};
 use super::node::{Node, Place};
@@ -14,6 +16,7 @@ use crate::capture::NewSnapshot;
 use crate::format::record::{Kind, SnapshotMode};
 use crate::fs::live::LiveDir;
 use crate::fs::{Answer, Context, Entry, ROOT, Stop};
+use crate::history::changed::{self, Since};
 use crate::history::{Found, State, StateName, path, state};
 use crate::id::Epoch;
 use crate::name::check_snapshot_name;
@@ -23,8 +26,8 @@ use std::time::Instant;
 
 pub(super) const CHECKPOINTS: &[u8] = b".checkpoints";
 const CHECKPOINTS_COOKIE: u64 = 3;
-const LATEST: &[u8] = b"latest";
-const LATEST_COOKIE: u64 = 4;
+pub(super) const LATEST: &[u8] = b"latest";
+pub(super) const LATEST_COOKIE: u64 = 4;
 pub(super) const HISTORY: &[u8] = b".history";
 const HISTORY_COOKIE: u64 = 5;
 
@@ -109,8 +112,8 @@ impl SnapDir {
         if name == CHECKPOINTS {
             return Ok(Some((Node::Checkpoints { host }, None)));
         }
-        if name == HISTORY {
-            return Ok(Some((top_of_history(host), None)));
+        if let Some((_, _, node)) = ours(host).into_iter().find(|(_, ours, _)| *ours == name) {
+            return Ok(Some((node, None)));
         }
         let Ok(text) = std::str::from_utf8(name) else {
             return Ok(None);
@@ -175,11 +178,14 @@ impl SnapDir {
                 return Ok(());
             }
         }
-        if offset < HISTORY_COOKIE {
+        for (cookie, name, node) in ours(host) {
+            if offset >= cookie {
+                continue;
+            }
             let item = Item {
-                cookie: HISTORY_COOKIE,
-                name: HISTORY,
-                node: top_of_history(host),
+                cookie,
+                name,
+                node,
                 kind: Kind::Dir,
                 found: None,
             };
@@ -187,34 +193,56 @@ impl SnapDir {
                 return Ok(());
             }
         }
-        self.list_snapshots(view, host, offset, emit)
+        self.list_snapshots(view, host, None, offset, emit)
     }
 
     /// In the order of their ids, which are never reused: a cookie stays right whatever is made,
     /// deleted and renamed while somebody lists.
-    fn list_snapshots(
+    pub(super) fn list_snapshots(
         &self,
         view: &View<'_>,
         host: u64,
+        since: Option<Since>,
         offset: u64,
         emit: Emit<'_>,
     ) -> Answer<()> {
         let directory = self.host.describe(host)?;
-        let mut all = state::snapshots(view)?;
+        let ordered = state::snapshots(view)?;
+        let mut all = ordered.clone();
         all.retain(|(_, snapshot)| FIRST_COOKIE + snapshot.id.0 > offset);
         all.sort_unstable_by_key(|(_, snapshot)| snapshot.id);
         for (name, snapshot) in all {
             let Some(found) = directory_in_state(view, &directory, snapshot.epoch)? else {
                 continue;
             };
-            let node = Node::View {
-                host,
-                place: Place::Snapshot(snapshot.id),
-                dir: found.id,
-                epoch: snapshot.epoch,
+            let place = Place::Snapshot(snapshot.id);
+            let (cookie, epoch) = (FIRST_COOKIE + snapshot.id.0, snapshot.epoch);
+            let node = match since {
+                None => Node::View {
+                    host,
+                    place,
+                    dir: found.id,
+                    epoch,
+                },
+                Some(since) => {
+                    let state = State {
+                        epoch,
+                        time: Timestamp::default(),
+                        snapshot: Some((name.clone(), snapshot)),
+                        unrecorded: None,
+                    };
+                    Node::Delta {
+                        host,
+                        since,
+                        place,
+                        dir: found.id,
+                        epoch,
+                        base: changed::base(view, &ordered, &state, true, since)?,
+                    }
+                }
             };
             let item = Item {
-                cookie: FIRST_COOKIE + snapshot.id.0,
+                cookie,
                 name: name.as_bytes(),
                 node,
                 kind: Kind::Dir,
@@ -228,16 +256,23 @@ impl SnapDir {
     }
 }
 
-fn top_of_history(host: u64) -> Node {
-    Node::Past {
+/// Our own folders but `.checkpoints`, with the cookies behind that of `latest`.
+fn ours(host: u64) -> [(u64, &'static [u8], Node); 3] {
+    let history = Node::Past {
         parent: 0,
         host,
         path: std::sync::Arc::new([]),
-    }
+    };
+    let deltas = |since| Node::Deltas { host, since };
+    [
+        (HISTORY_COOKIE, HISTORY, history),
+        (HISTORY_COOKIE + 1, INCREMENTAL, deltas(Since::Before)),
+        (HISTORY_COOKIE + 2, DIFFERENTIAL, deltas(Since::Full)),
+    ]
 }
 
 /// The place of a name that is a directory; `None` for one that is a symlink.
-fn place_of(text: &str, state_name: &StateName, state: &State) -> Option<Place> {
+pub(super) fn place_of(text: &str, state_name: &StateName, state: &State) -> Option<Place> {
     match state_name {
         StateName::Snapshot { back: 0, .. } => {
             let (_, snapshot) = state.snapshot.as_ref()?;
@@ -254,7 +289,7 @@ fn at_name(time: Timestamp) -> String {
     format!("@{time}")
 }
 
-fn link(host: u64, name: &[u8], state: &State) -> Node {
+pub(super) fn link(host: u64, name: &[u8], state: &State) -> Node {
     let target = match &state.snapshot {
         Some((snapshot, _)) => snapshot.clone(),
         None => at_name(state.time),

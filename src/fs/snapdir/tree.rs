@@ -53,7 +53,10 @@ impl SnapDir {
     /// What a node is in its state; `None` for one that is in no state.
     pub(super) fn found(&self, view: &View<'_>, node: &Node) -> Answer<Option<Found>> {
         let found = match *node {
-            Node::View { dir, epoch, .. } | Node::Dir { dir, epoch, .. } => {
+            Node::View { dir, epoch, .. }
+            | Node::Dir { dir, epoch, .. }
+            | Node::Delta { dir, epoch, .. }
+            | Node::DeltaDir { dir, epoch, .. } => {
                 is_kept(view, epoch)?;
                 path::file(view, epoch, dir)?
             }
@@ -83,7 +86,9 @@ impl SnapDir {
             return Ok(Vec::new());
         };
         let hide_acl = match *node {
-            Node::View { epoch, .. } => self.mask(&view, epoch, &found)?.hide_acl,
+            Node::View { epoch, .. } | Node::Delta { epoch, .. } => {
+                self.mask(&view, epoch, &found)?.hide_acl
+            }
             _ => false,
         };
         let mut xattrs = found.inode.xattrs;
@@ -230,7 +235,14 @@ fn child_item<'a>(
     }))
 }
 
-fn node_of(parent: u64, name: &[u8], epoch: Epoch, id: FileId, version: Epoch, kind: Kind) -> Node {
+pub(super) fn node_of(
+    parent: u64,
+    name: &[u8],
+    epoch: Epoch,
+    id: FileId,
+    version: Epoch,
+    kind: Kind,
+) -> Node {
     match kind {
         Kind::Dir => Node::Dir {
             parent,
@@ -243,7 +255,7 @@ fn node_of(parent: u64, name: &[u8], epoch: Epoch, id: FileId, version: Epoch, k
 }
 
 /// What a state reaches may have been pruned with it.
-fn is_kept(view: &View<'_>, epoch: Epoch) -> Answer<()> {
+pub(super) fn is_kept(view: &View<'_>, epoch: Epoch) -> Answer<()> {
     match view.epoch(epoch)? {
         Some(_) => Ok(()),
         None => Err(STALE),

@@ -1,6 +1,7 @@
 //! `.snapshots` as its users meet it.
 
 mod content;
+mod delta;
 mod history;
 mod listing;
 mod making;

@@ -23,7 +23,10 @@ const STORES: u32 = 3_000;
 const NODES_MAX: usize = 120;
 const DEPTH_MAX: usize = 10;
 
-const NAMES: [&str; 5] = [
+const NAMES: [&str; 8] = [
+    ".history",
+    ".incremental",
+    ".differential",
     "@10:05",
     "latest",
     "latest~1",

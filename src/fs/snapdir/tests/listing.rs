@@ -11,6 +11,8 @@ fn listings_are_whole_whatever_fits_in_a_reply() {
         ".checkpoints",
         "latest",
         ".history",
+        ".incremental",
+        ".differential",
         "first",
         "second",
     ];
@@ -38,14 +40,14 @@ fn listings_are_whole_whatever_fits_in_a_reply() {
 fn a_listing_goes_on_where_it_stopped_while_snapshots_come_and_go() {
     let scene = scene();
     let mut sink = Plain {
-        room: 6,
+        room: 8,
         ..Plain::default()
     };
     scene
         .dir
         .readdir(&ROOT_USER, scene.top, 0, &mut sink)
         .expect("listed");
-    let (_, offset, _, last) = sink.taken.pop().expect("six entries");
+    let (_, offset, _, last) = sink.taken.pop().expect("eight entries");
     assert_eq!(last, "first");
     scene
         .dir
@@ -106,6 +108,10 @@ fn a_listing_names_the_numbers_that_a_lookup_gives() {
         "first/src",
         ".checkpoints",
         ".checkpoints/2026-11-20",
+        ".incremental",
+        ".incremental/first",
+        ".incremental/second",
+        ".differential/second/src",
         ".history",
         ".history/src",
         ".history/src/main.rs",
@@ -232,10 +238,7 @@ fn a_snapshot_of_a_scan_comes_into_view_when_the_scan_is_whole() {
     let store = past.store.clone();
     let scene = on_stage(past, [(ROOT, live_dir(ROOT, Some(1), &[]))]);
     let mtime = || scene.lookup_top_attributes().mtime;
-    assert_eq!(
-        scene.names(scene.top, 9),
-        [".", "..", ".checkpoints", ".history"]
-    );
+    assert_eq!(scene.names(scene.top, 9), OURS);
     assert_eq!(errno(scene.lookup(scene.top, "first")), libc::ENOENT);
     assert_eq!(errno(scene.lookup(scene.top, "latest")), libc::ENOENT);
     let before = mtime();
@@ -244,7 +247,7 @@ fn a_snapshot_of_a_scan_comes_into_view_when_the_scan_is_whole() {
         .expect("finished");
     assert_eq!(
         scene.names(scene.top, 9),
-        [".", "..", ".checkpoints", "latest", ".history", "first"]
+        [&OURS[..3], &["latest"], &OURS[3..], &["first"]].concat()
     );
     assert_eq!(scene.target(scene.top, "latest"), "first");
     assert_ne!(mtime(), before);

@@ -3,6 +3,8 @@
 
 mod browsing;
 mod changing;
+mod cost;
+mod delta;
 mod hostile;
 mod listing;
 mod past;
@@ -24,6 +26,15 @@ const OWNER: u32 = 1000;
 const MEMBER: u32 = 1001;
 const GROUP: u32 = 3000;
 const SRC: u64 = 20;
+/// What a `.snapshots` without states lists.
+const OURS: [&str; 6] = [
+    ".",
+    "..",
+    ".checkpoints",
+    ".history",
+    ".incremental",
+    ".differential",
+];
 
 /// The live half: directories by nodeid, a clock, and a recorder that only knows the list.
 #[derive(Clone)]
