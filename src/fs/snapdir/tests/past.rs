@@ -115,7 +115,9 @@ fn what_came_by_rename_brings_its_past_along() {
     past.epoch(&minute(5), |draft| {
         draft.unname(2, "b.rs");
         draft.bytes(10, 1, "b.rs", b"4");
-        draft.name(10, 1, "second name", Kind::File);
+    });
+    past.epoch(&minute(6), |draft| {
+        draft.name(10, 1, "second name", Kind::File)
     });
     let scene = at_root(past);
     assert_eq!(shown(&scene, ""), ["b.rs", "lib", "second name", "src"]);
