@@ -24,6 +24,8 @@ mod hooks;
 mod prune;
 mod scan;
 mod scan_directory;
+mod scan_facts;
+mod scan_state;
 mod signal;
 mod snapshot;
 mod status;
@@ -167,7 +169,7 @@ pub struct Recorder {
     open: ArcSwap<Held>,
     cutter: Mutex<Cutter>,
     signal: Arc<Signal>,
-    scan: scan::ScanState,
+    scan: scan_state::ScanState,
     trouble: trouble::Trouble,
     pruner: prune::Pruner,
     queue: work::Queue,
@@ -249,7 +251,7 @@ impl Recorder {
                 weight: 0,
             }),
             signal,
-            scan: scan::ScanState::default(),
+            scan: scan_state::ScanState::default(),
             trouble: trouble::Trouble::new(!options.off),
             pruner: prune::Pruner::default(),
             queue: work::Queue::new(),

@@ -10,23 +10,24 @@
 //!    what is kept for them is given back soon.
 //! 4. The scan goes by inode, never by path: a subtree that is moved away is followed.
 //! 5. Its batches are facts: each is committed by itself, none names what is not in the store.
+//!
+//! One directory is in `scan_directory`, what goes into the store in `scan_facts`, and what
+//! operations ask of the scan in `scan_state`.
 
-use super::work::Captured;
-use super::{Import, Recorder, commit, snapshot::NewSnapshot, status::ScanProgress};
+use super::{Import, Recorder, commit};
 use crate::format::record::{
-    Change, Content, Dirent, EpochKind, EpochRecord, EpochState, EpochStatistics, InodeVersion,
-    Kind, LiveEntry, LostReason, SnapshotMode, What,
+    Change, Content, Dirent, EpochState, EpochStatistics, InodeVersion, Kind, LiveEntry,
+    LostReason, What,
 };
 use crate::id::{Epoch, FileId};
+use crate::inodes::Inode;
 use crate::inodes::track::{Identity, Look, Version};
-use crate::inodes::{Inode, Inodes};
 use crate::limits;
 use crate::store::{Commit, StoreError};
 use crate::time::Timestamp;
-use parking_lot::{Mutex, MutexGuard};
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 /// Name of the snapshot that the first import ends in.
@@ -43,185 +44,6 @@ pub(super) enum ScanError {
     Stopped,
 }
 
-/// Files that were touched before the scan reached them, pinned, by serial number.
-#[derive(Default)]
-struct Kept {
-    files: HashMap<u64, Arc<Inode>>,
-    /// Those that the scan has not met yet.
-    unmet: HashSet<u64>,
-    /// Directories among them in which names changed.
-    urgent: Vec<Arc<Inode>>,
-}
-
-/// What operations and capture threads ask of the scan.
-#[derive(Default)]
-pub(super) struct ScanState {
-    running: AtomicBool,
-    stop: AtomicBool,
-    whole: AtomicBool,
-    epoch: AtomicU64,
-    jobs: AtomicU64,
-    files: AtomicU64,
-    bytes: AtomicU64,
-    first: AtomicBool,
-    time: Mutex<Timestamp>,
-    /// Files that have got a version of the scan's epoch, or need none.
-    reached: Mutex<HashSet<u64>>,
-    /// Directories whose names were taken.
-    named: Mutex<HashSet<u64>>,
-    kept: Mutex<Kept>,
-    results: Mutex<Vec<Captured>>,
-    order: Mutex<()>,
-}
-
-impl ScanState {
-    /// A scan is under way.
-    pub(super) fn is_running(&self) -> bool {
-        self.running.load(Ordering::Acquire)
-    }
-
-    /// The last scan went through to the end.
-    pub(super) fn is_whole(&self) -> bool {
-        self.whole.load(Ordering::Acquire)
-    }
-
-    /// It was told to stop.
-    pub(super) fn is_stopped(&self) -> bool {
-        self.stop.load(Ordering::Acquire)
-    }
-
-    /// The epoch of the scan that is under way.
-    pub(super) fn epoch(&self) -> Option<Epoch> {
-        self.is_running()
-            .then(|| Epoch(self.epoch.load(Ordering::Acquire)))
-    }
-
-    /// What a commit has to wait for.
-    pub(super) fn unfinished(&self) -> Option<Epoch> {
-        self.epoch()
-    }
-
-    /// Held while an epoch is committed, and while a scan is finished: so that a commit is either
-    /// before that, waiting, or after it, whole.
-    pub(super) fn commit_order(&self) -> MutexGuard<'_, ()> {
-        self.order.lock()
-    }
-
-    /// The epoch in which a file must be enrolled before it is changed. Says so once: the caller
-    /// does it. To be called under the file's `track`.
-    pub(super) fn enrol(&self, ino: u64) -> Option<Epoch> {
-        let epoch = self.epoch()?;
-        self.reached.lock().insert(ino).then_some(epoch)
-    }
-
-    /// Whether it must be kept what the names of a directory are before they change.
-    pub(super) fn keeps_names(&self, ino: u64) -> bool {
-        self.is_running() && !self.are_names_taken(ino)
-    }
-
-    /// The names of a directory were taken.
-    pub(super) fn names_taken(&self, ino: u64) {
-        self.named.lock().insert(ino);
-    }
-
-    /// Whether they were.
-    pub(super) fn are_names_taken(&self, ino: u64) -> bool {
-        self.named.lock().contains(&ino)
-    }
-
-    /// A file that was made in an epoch behind the scan's is none of its business.
-    pub(super) fn note_new(&self, ino: u64, epoch: Epoch) {
-        if self.epoch().is_some_and(|scan| scan < epoch) {
-            self.reached.lock().insert(ino);
-            self.named.lock().insert(ino);
-        }
-    }
-
-    /// Keeps a file reachable until the scan is done with it. `names`: it is a directory, and
-    /// names in it are about to change.
-    pub(super) fn keep(&self, inodes: &Inodes, inode: &Arc<Inode>, names: bool) {
-        let mut kept = self.kept.lock();
-        let new = kept.files.insert(inode.serial, inode.clone()).is_none();
-        if new {
-            kept.unmet.insert(inode.serial);
-        }
-        if names {
-            kept.urgent.push(inode.clone());
-        }
-        drop(kept);
-        if !new {
-            return;
-        }
-        inodes.pin(inode);
-        if let Err(error) = inodes.keep_descriptor(inode) {
-            log::debug!(
-                "inode {} can't be kept open for the scan: {error}",
-                inode.ino
-            );
-        }
-    }
-
-    /// So much is kept that nothing more should be before the scan has caught up.
-    pub(super) fn keeps_much(&self) -> bool {
-        self.is_running() && self.kept.lock().files.len() >= limits::SCAN_KEPT_MAX
-    }
-
-    /// Something is kept, and will be given back as the scan goes on.
-    pub(super) fn keeps_anything(&self) -> bool {
-        self.is_running() && !self.kept.lock().files.is_empty()
-    }
-
-    fn meet(&self, serial: u64) -> bool {
-        self.kept.lock().unmet.remove(&serial)
-    }
-
-    /// A directory in which names changed before they were taken.
-    pub(super) fn next_urgent(&self) -> Option<Arc<Inode>> {
-        self.kept.lock().urgent.pop()
-    }
-
-    /// Gives a file back when the scan needs nothing of it any more.
-    pub(super) fn release(&self, inodes: &Inodes, inode: &Arc<Inode>) {
-        let Some(epoch) = self.epoch() else { return };
-        if !self.kept.lock().files.contains_key(&inode.serial) {
-            return;
-        }
-        let names_wanted = inode.kind == Kind::Dir && !self.are_names_taken(inode.ino);
-        if names_wanted || inode.track.lock().version(epoch).is_some() {
-            return;
-        }
-        let mut kept = self.kept.lock();
-        kept.unmet.remove(&inode.serial);
-        let file = kept.files.remove(&inode.serial);
-        drop(kept);
-        if let Some(file) = file {
-            inodes.unpin(&file);
-        }
-    }
-
-    pub(super) fn takes(&self, epoch: Epoch) -> bool {
-        self.epoch() == Some(epoch)
-    }
-
-    pub(super) fn deliver(&self, captured: Captured) {
-        self.bytes
-            .fetch_add(captured.hashed_bytes, Ordering::Relaxed);
-        self.results.lock().push(captured);
-    }
-
-    pub(super) fn job_done(&self) {
-        self.jobs.fetch_sub(1, Ordering::AcqRel);
-    }
-
-    pub(super) fn progress(&self) -> Option<ScanProgress> {
-        self.is_running().then(|| ScanProgress {
-            files: self.files.load(Ordering::Relaxed),
-            bytes: self.bytes.load(Ordering::Relaxed),
-            first: self.first.load(Ordering::Relaxed),
-        })
-    }
-}
-
 /// What the scan thread carries from directory to directory.
 pub(super) struct Walk {
     pub(super) epoch: Epoch,
@@ -235,9 +57,10 @@ pub(super) struct Walk {
     pub(super) names: Vec<(FileId, Vec<u8>, Dirent)>,
     /// Number of the directory that is being read.
     pub(super) reading: Option<u64>,
-    actors: commit::ActorIds,
-    statistics: EpochStatistics,
-    facts: u64,
+    pub(super) actors: commit::ActorIds,
+    pub(super) statistics: EpochStatistics,
+    /// Records that were committed.
+    pub(super) facts: u64,
     /// Content from before the first mount is not to be imported.
     names_only: bool,
 }
@@ -417,16 +240,6 @@ impl Recorder {
         self.commit_due_facts(walk)
     }
 
-    /// Commits what has come together when it is much, or when somebody waits for it.
-    pub(super) fn commit_due_facts(&self, walk: &mut Walk) -> Result<(), ScanError> {
-        let facts = self.scan.results.lock().len().max(walk.names.len()) as u64;
-        let hurried = facts >= commit::SCAN_BATCH / 20 && self.scan.keeps_much();
-        if facts >= commit::SCAN_BATCH || hurried {
-            self.commit_facts(walk)?;
-        }
-        Ok(())
-    }
-
     /// Whether the content of a file was not to be imported.
     fn is_from_before(&self, id: FileId) -> Result<bool, StoreError> {
         let newest = self.store.view().inode_at(id, Epoch::MAX)?;
@@ -502,167 +315,6 @@ impl Recorder {
         }
     }
 
-    /// Everything that lost its name and was found nowhere else has gone, with all below it.
-    fn bury(&self, walk: &mut Walk) -> Result<(), ScanError> {
-        let mut dead = std::mem::take(&mut walk.lost_names);
-        let mut buried = HashSet::new();
-        let mut batch = walk.batch();
-        while let Some((id, kind)) = dead.pop() {
-            if walk.seen.contains(&id) || !buried.insert(id) {
-                continue;
-            }
-            if kind == Kind::Dir {
-                self.bury_names(walk, id, &mut dead)?;
-            }
-            batch.inodes.push((id, InodeVersion::Gone));
-            batch.changes.push((
-                id,
-                Change::Inode {
-                    what: What::GONE,
-                    actors: Vec::new(),
-                },
-            ));
-            walk.statistics.inodes += 1;
-            walk.facts += 1;
-            self.exchange_gone(walk, id)?;
-            if batch.inodes.len() as u64 >= commit::SCAN_BATCH {
-                self.check_stop()?;
-                self.store
-                    .commit(std::mem::replace(&mut batch, walk.batch()))?;
-            }
-        }
-        if !batch.inodes.is_empty() {
-            self.store.commit(batch)?;
-        }
-        Ok(())
-    }
-
-    /// A file that has gone is not among those whose content was never imported.
-    fn exchange_gone(&self, walk: &Walk, id: FileId) -> Result<(), StoreError> {
-        let before = Epoch(walk.epoch.0 - 1);
-        let gone = self.store.view().inode_at(id, before)?;
-        let gone = gone.map(|(_, version)| version);
-        self.from_before
-            .lock()
-            .exchange(gone.as_ref(), &InodeVersion::Gone);
-        Ok(())
-    }
-
-    /// The names in a directory that has gone.
-    fn bury_names(
-        &self,
-        walk: &mut Walk,
-        directory: FileId,
-        dead: &mut Vec<(FileId, Kind)>,
-    ) -> Result<(), ScanError> {
-        let mut after: Option<Vec<u8>> = None;
-        loop {
-            let page = self.names_in_store(walk, directory, after.as_deref())?;
-            let Some((last, ..)) = page.last() else {
-                return Ok(());
-            };
-            after = Some(last.clone());
-            for (name, child, kind) in page {
-                walk.names.push((directory, name, Dirent::Gone));
-                dead.push((child, kind));
-            }
-            self.commit_due_facts(walk)?;
-        }
-    }
-
-    /// Commits what has come together since the last time.
-    pub(super) fn commit_facts(&self, walk: &mut Walk) -> Result<(), ScanError> {
-        let captured = std::mem::take(&mut *self.scan.results.lock());
-        let names = std::mem::take(&mut walk.names);
-        if captured.is_empty() && names.is_empty() {
-            return Ok(());
-        }
-        let mut batch = walk.batch();
-        let view = self.store.view();
-        let mut done = Vec::with_capacity(captured.len());
-        for file in captured {
-            done.push(file.inode.clone());
-            walk.statistics.hashed_bytes += file.hashed_bytes;
-            self.add_inode(&mut batch, &view, file, false, &mut walk.actors)?;
-        }
-        drop(view);
-        for (directory, name, dirent) in names {
-            let actors = Vec::new();
-            batch.changes.push((
-                directory,
-                Change::Dirent {
-                    name: name.clone(),
-                    actors,
-                },
-            ));
-            batch.dirents.push((directory, name, dirent));
-        }
-        walk.statistics.inodes += batch.inodes.len() as u64;
-        walk.statistics.dirents += batch.dirents.len() as u64;
-        walk.statistics.lost_files += commit::lost_files(&batch);
-        walk.facts += (batch.inodes.len() + batch.dirents.len()) as u64;
-        let nothing = batch.inodes.is_empty() && batch.dirents.is_empty() && batch.live.is_empty();
-        let result = if nothing {
-            Ok(())
-        } else {
-            self.store.commit(batch)
-        };
-        for inode in done {
-            self.forget_version(&inode, walk.epoch);
-            self.scan.release(&self.inodes, &inode);
-        }
-        // Who waits for descriptors can go on.
-        self.signal.raise();
-        Ok(result?)
-    }
-
-    /// The scan is whole, and with it everything that waited for it.
-    fn finish_walk(&self, walk: &mut Walk) -> Result<(), ScanError> {
-        let _order = self.scan.commit_order();
-        self.note_from_before()?;
-        let time = *self.scan.time.lock();
-        let first = self.scan.first.load(Ordering::Acquire);
-        self.found_changes(walk.facts > 0 && !first)?;
-        if walk.facts > 0 || first {
-            let record = EpochRecord {
-                state: EpochState::Waiting { on: walk.epoch },
-                kind: EpochKind::Scan,
-                quiet: false,
-                unseen_mappings: false,
-                statistics: walk.statistics,
-            };
-            let mut batch = walk.batch();
-            batch.record = Some((record, time, time));
-            batch.actors = self.new_actors(&walk.actors);
-            self.store.commit(batch)?;
-        }
-        let finished = if first && self.store.view().snapshot(FIRST)?.is_none() {
-            let new = NewSnapshot {
-                name: FIRST.to_owned(),
-                message: "the first import".to_owned(),
-                mode: SnapshotMode::Full,
-                by_uid: rustix::process::geteuid().as_raw(),
-            };
-            let snapshot = new.record(&self.store, walk.epoch, time)?;
-            self.store.finish_scan_named(walk.epoch, FIRST, &snapshot)
-        } else {
-            self.store.finish_scan(walk.epoch, EpochState::Whole)
-        };
-        match finished {
-            // Nothing was found and nothing waited: there is no epoch to be finished.
-            Err(StoreError::NoEpoch { .. }) if walk.facts == 0 && !first => {}
-            result => result?,
-        }
-        self.scan.running.store(false, Ordering::Release);
-        self.counters.committed(time);
-        log::info!(
-            "scan: {} files and folders looked at, {} recorded",
-            self.scan.files.load(Ordering::Relaxed),
-            walk.facts
-        );
-        Ok(())
-    }
-
     /// Files that were changed after the live disk was last known to be synced, when it was not
     /// unmounted since and the machine was started again: an overwrite in place may have left
     /// its new times and its old bytes.
@@ -694,7 +346,8 @@ impl Recorder {
 }
 
 impl Walk {
-    fn batch(&self) -> Commit {
+    /// An empty batch of facts.
+    pub(super) fn batch(&self) -> Commit {
         Commit {
             epoch: self.epoch,
             ..Commit::default()
