@@ -279,7 +279,10 @@ impl Recorder {
             true => self.store.reopen(),
             false => return,
         };
-        let resumed = result.and_then(|()| self.restart());
+        // A scan that could not even be marked as cut off would keep all that follows from being listed.
+        let resumed = result
+            .and_then(|()| self.store.cut_off_scans())
+            .and_then(|()| self.restart());
         let mut retry = self.trouble.retry.lock();
         match resumed {
             Ok(()) => {

@@ -92,8 +92,12 @@ impl Store {
         Ok(())
     }
 
-    /// At opening: scans that a dead process left are cut off, with what waited for them.
-    pub(super) fn cut_off_scans(&self) -> Result<()> {
+    /// Scans that nobody goes on with are cut off, with what waited for them: those of a dead
+    /// process, or of a time when the store could not be written.
+    ///
+    /// # Errors
+    /// A store that can't be read or written.
+    pub fn cut_off_scans(&self) -> Result<()> {
         loop {
             let sealed = self.committer.lock().sealed;
             let Some(scan) = self.view().unfinished_scan(sealed)? else {
