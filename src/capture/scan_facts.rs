@@ -53,9 +53,9 @@ impl Recorder {
         walk.statistics.dirents += batch.dirents.len() as u64;
         walk.statistics.lost_files += commit::lost_files(&batch);
         walk.facts += (batch.inodes.len() + batch.dirents.len()) as u64;
-        let nothing = batch.inodes.is_empty() && batch.dirents.is_empty() && batch.live.is_empty();
-        let result = if nothing {
-            Ok(())
+        // Read again, and found to be what the store holds: that is no change.
+        let result = if batch.inodes.is_empty() && batch.dirents.is_empty() {
+            self.store.note_live(&batch.live)
         } else {
             self.store.commit(batch)
         };

@@ -90,6 +90,22 @@ impl Store {
         Ok(())
     }
 
+    /// Notes what files look like whose content is recorded already. Without it they are read again.
+    ///
+    /// # Errors
+    /// The store can't be written.
+    pub fn note_live(&self, live: &[(u64, Option<LiveEntry>)]) -> Result<()> {
+        if live.is_empty() {
+            return Ok(());
+        }
+        self.writable()?;
+        let _committer = self.committer.lock();
+        self.check_folder()?;
+        let mut batch = Batch::default();
+        put_live(&mut batch, live);
+        self.write(batch, Durability::Unsynced)
+    }
+
     /// Notes of blocks that are not needed any more go with the batch.
     pub(super) fn forget_blocks(&self, batch: &mut Batch) {
         for start in self.blocks.lock().take_retired() {
@@ -119,6 +135,15 @@ impl Store {
 pub(super) fn unpack_sum(key: &[u8], bytes: &[u8]) -> Result<LtHash> {
     LtHash::unpack(bytes)
         .ok_or_else(|| super::view::corrupt(Family::Meta, key, value::BadValue::Malformed))
+}
+
+fn put_live(batch: &mut Batch, live: &[(u64, Option<LiveEntry>)]) {
+    for (ino, entry) in live {
+        match entry {
+            Some(entry) => batch.put(Family::Live, key::live(*ino), value::pack(entry)),
+            None => batch.delete(Family::Live, key::live(*ino)),
+        }
+    }
 }
 
 /// A batch in the making.
@@ -205,15 +230,7 @@ impl<'a> Draft<'a> {
             let bytes = value::pack(actor);
             self.batch.put(Family::Actors, key::actor(*id), bytes);
         }
-        for (ino, entry) in &commit.live {
-            match entry {
-                Some(entry) => {
-                    let bytes = value::pack(entry);
-                    self.batch.put(Family::Live, key::live(*ino), bytes);
-                }
-                None => self.batch.delete(Family::Live, key::live(*ino)),
-            }
-        }
+        put_live(&mut self.batch, &commit.live);
         Ok(())
     }
 
