@@ -12,6 +12,7 @@ folder=$(mktemp -d "${TMPDIR:-/var/tmp}/rewindfs-limits.XXXXXXXX")
 disk=$folder/disk
 work=$disk/work
 clean_up() {
+    set +e
     timeout 60 "$program" umount --force "$work" > /dev/null 2>&1
     umount -l "$disk" 2> /dev/null
     rm -rf --one-file-system "$folder"
