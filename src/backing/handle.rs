@@ -12,34 +12,54 @@ const MAX_BYTES: usize = 128;
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Handle(Bytes);
 
-/// Type and bytes. There is one for each file that is known, and those of ext4, xfs, btrfs and
-/// tmpfs are short.
+/// Type and bytes. There is one for each file that is known: those of ext4, xfs and tmpfs need no
+/// allocation, those of btrfs a small one.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum Bytes {
-    Short { kind: u8, len: u8, bytes: [u8; 20] },
+    Short(Packed<13>),
+    Medium(Box<Packed<22>>),
     Long(Box<(i32, Vec<u8>)>),
+}
+
+/// Up to N bytes, and a type that is small.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Packed<const N: usize> {
+    kind: u8,
+    len: u8,
+    bytes: [u8; N],
+}
+
+impl<const N: usize> Packed<N> {
+    fn new(kind: i32, bytes: &[u8]) -> Option<Packed<N>> {
+        let mut packed = Packed {
+            kind: u8::try_from(kind).ok()?,
+            len: u8::try_from(bytes.len()).ok()?,
+            bytes: [0; N],
+        };
+        packed.bytes.get_mut(..bytes.len())?.copy_from_slice(bytes);
+        Some(packed)
+    }
+
+    fn parts(&self) -> (i32, &[u8]) {
+        (i32::from(self.kind), &self.bytes[..usize::from(self.len)])
+    }
 }
 
 impl Handle {
     fn new(kind: i32, bytes: &[u8]) -> Handle {
-        let mut short = [0; 20];
-        let len = u8::try_from(bytes.len()).unwrap_or(u8::MAX);
-        match (u8::try_from(kind), short.get_mut(..bytes.len())) {
-            (Ok(kind), Some(room)) => {
-                room.copy_from_slice(bytes);
-                Handle(Bytes::Short {
-                    kind,
-                    len,
-                    bytes: short,
-                })
-            }
-            _ => Handle(Bytes::Long(Box::new((kind, bytes.to_vec())))),
+        if let Some(short) = Packed::new(kind, bytes) {
+            return Handle(Bytes::Short(short));
         }
+        Handle(match Packed::new(kind, bytes) {
+            Some(medium) => Bytes::Medium(Box::new(medium)),
+            None => Bytes::Long(Box::new((kind, bytes.to_vec()))),
+        })
     }
 
     fn parts(&self) -> (i32, &[u8]) {
         match &self.0 {
-            Bytes::Short { kind, len, bytes } => (i32::from(*kind), &bytes[..usize::from(*len)]),
+            Bytes::Short(short) => short.parts(),
+            Bytes::Medium(medium) => medium.parts(),
             Bytes::Long(parts) => (parts.0, &parts.1),
         }
     }
@@ -124,7 +144,16 @@ mod tests {
 
     #[test]
     fn long_handles_are_kept_whole_too() {
-        for (kind, len) in [(1, 8), (0x4d, 20), (1, 21), (0x1_0000, 4), (-1, 128)] {
+        for (kind, len) in [
+            (1, 8),
+            (1, 13),
+            (1, 14),
+            (0x4d, 20),
+            (1, 22),
+            (1, 23),
+            (0x1_0000, 4),
+            (-1, 128),
+        ] {
             let bytes: Vec<u8> = (0..len).collect();
             assert_eq!(Handle::new(kind, &bytes).parts(), (kind, &bytes[..]));
         }

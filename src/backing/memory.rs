@@ -5,6 +5,10 @@
 /// free memory.
 #[cfg(target_env = "gnu")]
 const ARENAS: i32 = 2;
+/// Pieces from this size on, bytes, are given back when they are freed, not kept in an arena: the
+/// database writes into blocks of 1 MiB. Left to itself the library raises this bound by and by.
+#[cfg(target_env = "gnu")]
+const GIVEN_BACK: i32 = 512 << 10;
 
 /// To be called before there are threads.
 pub fn bound_memory() {
@@ -12,6 +16,7 @@ pub fn bound_memory() {
     #[cfg(target_env = "gnu")]
     unsafe {
         libc::mallopt(libc::M_ARENA_MAX, ARENAS);
+        libc::mallopt(libc::M_MMAP_THRESHOLD, GIVEN_BACK);
     }
 }
 

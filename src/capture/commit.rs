@@ -27,6 +27,8 @@ use std::time::{Duration, Instant};
 
 /// How long the committer sleeps when nothing rings.
 const IDLE: Duration = Duration::from_millis(500);
+/// Files in an epoch after which the memory that they took is given back.
+const MANY: usize = 5_000;
 /// The live disk is synced this often, so that less has to be read again after a power cut.
 const SYNC_EVERY: Duration = Duration::from_secs(300);
 
@@ -60,7 +62,7 @@ impl Recorder {
 
     /// Captures and commits one epoch, whatever happens.
     fn complete(&self, pending: &Arc<Pending>) {
-        let notes = std::mem::take(&mut *pending.body.notes.lock());
+        let notes = pending.body.take_notes();
         let outcome = if self.trouble.is_recording() {
             self.capture_all(&notes, pending);
             match self.commit(&notes, pending) {
@@ -75,6 +77,11 @@ impl Recorder {
         };
         for inode in notes.inodes() {
             self.forget_version(inode, pending.body.number);
+        }
+        let many = notes.inode_count() >= MANY;
+        drop(notes);
+        if many {
+            backing::give_memory_back();
         }
         let mut cutter = self.cutter.lock();
         cutter.weight -= pending.weight;

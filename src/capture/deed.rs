@@ -87,6 +87,7 @@ impl Recorder {
         if !self.trouble.is_recording() {
             return Ok(None);
         }
+        self.keep_left_out(inode)?;
         self.cut_if_settled(inode)?;
         let held = self.open.load_full();
         let epoch = held.body.number;
@@ -166,6 +167,7 @@ impl Recorder {
                     touch.inode.ino
                 );
             }
+            self.keep_left_out(touch.inode)?;
             self.cut_if_settled(touch.inode)?;
         }
         let held = self.open.load_full();
@@ -224,7 +226,7 @@ impl Recorder {
         }
         let kept = self.inodes.kept_bytes();
         let full = kept > 0
-            && inode.track.lock().is_pending()
+            && (inode.track.lock().is_pending() || self.left_out.contains(inode.ino))
             && self
                 .look(inode)
                 .is_ok_and(|look| kept + look.stat.blocks * 512 > self.options.hooks.kept_bytes);
@@ -247,7 +249,7 @@ impl Recorder {
 
     /// What memory and descriptors can bridge is used up: when the store has not answered for so
     /// long, history stops, and nobody waits any more.
-    fn give_up_on_store(&self) -> bool {
+    pub(super) fn give_up_on_store(&self) -> bool {
         let stuck = self.store.longest_call() >= limits::STORE_STUCK;
         if stuck {
             self.store_hangs();

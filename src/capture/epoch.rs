@@ -36,7 +36,9 @@ pub struct Notes {
     inodes: Vec<Arc<Inode>>,
     /// By serial number of the directory and name: two directories of one epoch may have had the
     /// same `ino`.
-    names: HashMap<(u64, Vec<u8>), NameNote>,
+    names: HashMap<(usize, Vec<u8>), NameNote>,
+    /// They are being captured: nothing can be added any more.
+    taken: bool,
 }
 
 thread_local! {
@@ -71,7 +73,7 @@ impl Notes {
 
     fn name(&mut self, directory: &Inode, name: &[u8]) -> Option<&mut NameNote> {
         touch(1);
-        self.names.get_mut(&(directory.serial, name.to_vec()))
+        self.names.get_mut(&(directory.serial(), name.to_vec()))
     }
 }
 
@@ -127,13 +129,33 @@ impl EpochBody {
         self.noted.fetch_add(1, Ordering::Relaxed);
     }
 
+    /// Notes that a file has a version of this epoch, which may be cut; `known`: that is noted
+    /// already. False if it is too late for more.
+    pub fn note_late(&self, inode: &Arc<Inode>, known: bool) -> bool {
+        let mut notes = self.notes.lock();
+        if !notes.taken && !known {
+            touch(1);
+            notes.inodes.push(inode.clone());
+            self.noted.fetch_add(1, Ordering::Relaxed);
+        }
+        !notes.taken
+    }
+
+    /// Takes the notes, for the capture.
+    pub fn take_notes(&self) -> Notes {
+        let mut notes = self.notes.lock();
+        let all = std::mem::take(&mut *notes);
+        notes.taken = true;
+        all
+    }
+
     /// Notes that `name` in `directory` is about to change.
     pub fn doubt_name(&self, directory: &Arc<Inode>, name: &[u8], actor: &Arc<Actor>) {
         touch(1);
         let mut notes = self.notes.lock();
         let note = notes
             .names
-            .entry((directory.serial, name.to_vec()))
+            .entry((directory.serial(), name.to_vec()))
             .or_insert_with(|| {
                 self.noted.fetch_add(1, Ordering::Relaxed);
                 NameNote {

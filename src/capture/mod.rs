@@ -20,7 +20,10 @@ mod commit;
 mod content;
 mod deed;
 pub mod epoch;
+#[cfg(test)]
+mod failing_scan;
 mod hooks;
+mod left_out;
 mod prune;
 mod scan;
 mod scan_directory;
@@ -188,6 +191,7 @@ pub struct Recorder {
     counters: status::Counters,
     from_before: Mutex<FromBefore>,
     watch: Mutex<alarm::Watch>,
+    left_out: left_out::LeftOut,
 }
 
 /// Whether no state of a store is whole yet: the next scan is the first import.
@@ -266,6 +270,7 @@ impl Recorder {
             counters: status::Counters::default(),
             from_before: Mutex::new(store.from_before()?),
             watch: Mutex::default(),
+            left_out: left_out::LeftOut::default(),
             store,
             options,
         }))

@@ -259,7 +259,7 @@ impl Recorder {
     ) -> bool {
         let mut track = inode.track.lock();
         let first = self.scan.reached.lock().insert(inode.ino);
-        if !first && !self.scan.meet(inode.serial) {
+        if !first && !self.scan.meet(inode.serial()) {
             return false;
         }
         self.scan.files.fetch_add(1, Ordering::Relaxed);
@@ -284,6 +284,9 @@ impl Recorder {
             return false;
         }
         let look = self.look(inode).ok();
+        if unread {
+            self.left_out.insert(inode.ino);
+        }
         if look.is_some_and(|look| walk.is_clean(&look, live, unread)) {
             return false;
         }
@@ -293,6 +296,7 @@ impl Recorder {
         version.xattrs = super::deed::read_xattrs(inode, self.inodes.backing().root()).ok();
         if walk.names_only && look.is_some_and(|look| look.stat.size > 0) {
             version.lost = Some(LostReason::NotImported);
+            self.left_out.insert(inode.ino);
         }
         if look.is_none() {
             version.lost = Some(LostReason::ReadError);

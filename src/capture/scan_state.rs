@@ -16,9 +16,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 /// Files that were touched before the scan reached them, pinned, by serial number.
 #[derive(Default)]
 pub(super) struct Kept {
-    pub(super) files: HashMap<u64, Arc<Inode>>,
+    pub(super) files: HashMap<usize, Arc<Inode>>,
     /// Those that the scan has not met yet.
-    unmet: HashSet<u64>,
+    unmet: HashSet<usize>,
     /// Directories among them in which names changed.
     urgent: Vec<Arc<Inode>>,
 }
@@ -111,9 +111,9 @@ impl ScanState {
     /// names in it are about to change.
     pub(super) fn keep(&self, inodes: &Inodes, inode: &Arc<Inode>, names: bool) {
         let mut kept = self.kept.lock();
-        let new = kept.files.insert(inode.serial, inode.clone()).is_none();
+        let new = kept.files.insert(inode.serial(), inode.clone()).is_none();
         if new {
-            kept.unmet.insert(inode.serial);
+            kept.unmet.insert(inode.serial());
         }
         if names {
             kept.urgent.push(inode.clone());
@@ -142,7 +142,7 @@ impl ScanState {
     }
 
     /// Whether the scan meets it for the first time although it was touched before.
-    pub(super) fn meet(&self, serial: u64) -> bool {
+    pub(super) fn meet(&self, serial: usize) -> bool {
         self.kept.lock().unmet.remove(&serial)
     }
 
@@ -154,7 +154,7 @@ impl ScanState {
     /// Gives a file back when the scan needs nothing of it any more.
     pub(super) fn release(&self, inodes: &Inodes, inode: &Arc<Inode>) {
         let Some(epoch) = self.epoch() else { return };
-        if !self.kept.lock().files.contains_key(&inode.serial) {
+        if !self.kept.lock().files.contains_key(&inode.serial()) {
             return;
         }
         let names_wanted = inode.kind == Kind::Dir && !self.are_names_taken(inode.ino);
@@ -162,8 +162,8 @@ impl ScanState {
             return;
         }
         let mut kept = self.kept.lock();
-        kept.unmet.remove(&inode.serial);
-        let file = kept.files.remove(&inode.serial);
+        kept.unmet.remove(&inode.serial());
+        let file = kept.files.remove(&inode.serial());
         drop(kept);
         if let Some(file) = file {
             inodes.unpin(&file);

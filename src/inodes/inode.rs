@@ -6,6 +6,7 @@
 //!
 //! The kernel may know millions of files, so an entry is small: the bound is a test.
 
+use super::name::Name;
 use super::tracked::Tracked;
 use crate::backing::{self, Handle, Stat};
 use crate::format::record::Kind;
@@ -13,9 +14,7 @@ use parking_lot::Mutex;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-
-static SERIAL: AtomicU64 = AtomicU64::new(0);
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 /// How to get at the file.
 #[derive(Default)]
@@ -34,7 +33,7 @@ struct Slots {
     /// For content.
     data: Option<Arc<OwnedFd>>,
     /// Where it stands; `None` for the root and for what has no name.
-    place: Option<(Arc<Inode>, Box<[u8]>)>,
+    place: Option<(Arc<Inode>, Name)>,
 }
 
 /// A directory and a name in it.
@@ -48,8 +47,6 @@ pub struct Place {
 pub struct Inode {
     /// nodeid, st_ino, and key of the family `live`; the root is 1.
     pub ino: u64,
-    /// Never given twice, unlike `ino`, which comes back when a removed file is forgotten.
-    pub serial: u64,
     pub kind: Kind,
     /// st_ino of the backing file.
     pub backing_ino: u64,
@@ -60,10 +57,11 @@ pub struct Inode {
     pub(super) recently_used: AtomicBool,
     /// Must stay open: the mode denies the daemon (an ordinary user) a second one.
     pub(super) data_pinned: AtomicBool,
-    /// Look-ups that the kernel has not forgotten.
-    pub(super) lookups: AtomicU64,
+    /// Look-ups that the kernel has not forgotten. At its largest value it is not counted any
+    /// more: the entry stays for ever.
+    lookups: AtomicU32,
     /// Reasons of our own to keep the entry: uncommitted versions, children, the scan.
-    pub(super) pins: AtomicU64,
+    pub(super) pins: AtomicU32,
     /// Held by an operation on this file from before it is noted until it is done. When several
     /// are taken, in ascending order of `ino`; nothing waits while it holds one.
     pub io: Mutex<()>,
@@ -82,19 +80,47 @@ impl Inode {
     pub(super) fn new(ino: u64, kind: Kind, backing_ino: u64) -> Inode {
         Inode {
             ino,
-            serial: SERIAL.fetch_add(1, Ordering::Relaxed),
             kind,
             backing_ino,
             slots: Mutex::default(),
             data_writable: AtomicBool::new(false),
             recently_used: AtomicBool::new(false),
             data_pinned: AtomicBool::new(false),
-            lookups: AtomicU64::new(0),
-            pins: AtomicU64::new(0),
+            lookups: AtomicU32::new(0),
+            pins: AtomicU32::new(0),
             io: Mutex::new(()),
             track: Tracked::default(),
             capturing: Mutex::new(()),
         }
+    }
+
+    /// Tells it from every other file that somebody holds, unlike `ino`, which comes back when a
+    /// removed file is forgotten.
+    pub fn serial(&self) -> usize {
+        std::ptr::from_ref(self).addr()
+    }
+
+    /// Counts a look-up.
+    pub(super) fn look_up(&self) {
+        let _ = self
+            .lookups
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, |n| n.checked_add(1));
+    }
+
+    /// Counts look-ups out; true if none is left.
+    pub(super) fn forget(&self, count: u64) -> bool {
+        let less = |n: u32| match n {
+            u32::MAX => None,
+            _ => Some(u32::try_from(u64::from(n).saturating_sub(count)).unwrap_or(0)),
+        };
+        self.lookups
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, less)
+            .is_ok_and(|before| u64::from(before) <= count)
+    }
+
+    /// Whether the kernel knows it.
+    pub(super) fn is_looked_up(&self) -> bool {
+        self.lookups.load(Ordering::Acquire) > 0
     }
 
     /// Where it stands, if it has a name.
@@ -103,15 +129,15 @@ impl Inode {
         let (parent, name) = slots.place.as_ref()?;
         Some(Place {
             parent: parent.clone(),
-            name: name.to_vec(),
+            name: name.as_bytes().to_vec(),
         })
     }
 
     /// Moves it; the place that it had is given back.
     pub(super) fn replace_place(
         &self,
-        place: Option<(Arc<Inode>, Box<[u8]>)>,
-    ) -> Option<(Arc<Inode>, Box<[u8]>)> {
+        place: Option<(Arc<Inode>, Name)>,
+    ) -> Option<(Arc<Inode>, Name)> {
         std::mem::replace(&mut self.slots.lock().place, place)
     }
 
@@ -269,8 +295,23 @@ mod tests {
 
     #[test]
     fn an_entry_is_small() {
-        // Two words of the Arc come on top, and its name.
-        assert!(size_of::<Inode>() <= 144, "{} bytes", size_of::<Inode>());
+        // With the two words of the Arc and the one of malloc it takes 144 bytes, its name included.
+        assert!(size_of::<Inode>() <= 120, "{} bytes", size_of::<Inode>());
+    }
+
+    #[test]
+    fn look_ups_beyond_what_can_be_counted_are_never_forgotten() {
+        let inode = Inode::new(2, Kind::File, 2);
+        inode.look_up();
+        inode.look_up();
+        assert!(!inode.forget(1));
+        assert!(inode.forget(1));
+        assert!(!inode.is_looked_up());
+        inode.lookups.store(u32::MAX - 1, Ordering::Relaxed);
+        inode.look_up();
+        inode.look_up();
+        assert!(!inode.forget(u64::MAX));
+        assert!(inode.is_looked_up());
     }
 
     #[test]
@@ -280,7 +321,7 @@ mod tests {
             let mut deepest = Arc::new(Inode::new(1, Kind::Dir, 1));
             for ino in 2..100_000 {
                 let child = Arc::new(Inode::new(ino, Kind::Dir, ino));
-                child.replace_place(Some((deepest, b"d"[..].into())));
+                child.replace_place(Some((deepest, Name::new(b"d"))));
                 deepest = child;
             }
             drop(deepest);

@@ -10,12 +10,14 @@
 //! Knows nothing of FUSE and nothing of history beyond the state that it keeps for it.
 
 pub mod inode;
+mod name;
 pub mod ranges;
 pub mod stash;
 pub mod track;
 pub mod tracked;
 
 pub use inode::{Inode, Place};
+use name::Name;
 
 use crate::backing::{self, Backing, Stat};
 use crate::format::record::{Kind, What};
@@ -196,7 +198,7 @@ impl Inodes {
         inode.pins.store(1, Ordering::Relaxed);
         self.settle_descriptor(&inode, descriptor);
         parent.pins.fetch_add(1, Ordering::Relaxed);
-        inode.replace_place(Some((parent.clone(), name.into())));
+        inode.replace_place(Some((parent.clone(), Name::new(name))));
         shard.insert(Entry(inode.clone()));
         Ok(inode)
     }
@@ -235,7 +237,7 @@ impl Inodes {
     pub fn set_place(&self, inode: &Arc<Inode>, place: Option<(&Arc<Inode>, &[u8])>) {
         let new = place.map(|(parent, name)| {
             parent.pins.fetch_add(1, Ordering::Relaxed);
-            (parent.clone(), name.into())
+            (parent.clone(), Name::new(name))
         });
         if let Some((parent, _)) = inode.replace_place(new) {
             self.unpin(&parent);
@@ -244,18 +246,13 @@ impl Inodes {
 
     /// Counts a look-up that the kernel was told of.
     pub fn count_lookup(&self, inode: &Inode) {
-        inode.lookups.fetch_add(1, Ordering::Relaxed);
+        inode.look_up();
     }
 
     /// The kernel forgot `count` look-ups.
     pub fn forget(&self, ino: u64, count: u64) {
         if let Some(inode) = self.get(ino) {
-            let before = inode
-                .lookups
-                .fetch_update(Ordering::AcqRel, Ordering::Acquire, |n| {
-                    Some(n.saturating_sub(count))
-                });
-            if before.is_ok_and(|n| n <= count) {
+            if inode.forget(count) {
                 self.drop_useless_descriptor(&inode);
                 self.drop_if_idle(inode);
             }
@@ -339,7 +336,7 @@ impl Inodes {
         let mut next = Some(inode);
         while let Some(inode) = next.take() {
             let mut shard = self.shard(inode.ino).lock();
-            let idle = inode.lookups.load(Ordering::Acquire) == 0
+            let idle = !inode.is_looked_up()
                 && inode.pins.load(Ordering::Acquire) == 0
                 && shard
                     .get(&inode.ino)

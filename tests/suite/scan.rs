@@ -2,7 +2,7 @@
 //! mount, whatever is changed before the scan gets there.
 
 use crate::harness::compare::{Except, Tree};
-use crate::harness::{Mounted, Sandbox, noise, sized, sys, text, wait_for, write};
+use crate::harness::{Cmd, Mounted, Sandbox, noise, read, sized, sys, text, wait_for, write};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use std::fs::{self, File, OpenOptions};
@@ -210,6 +210,129 @@ fn what_was_changed_while_nothing_was_mounted_is_listed_as_found() {
     let found = mounted.checkpoints().pop().expect("a state");
     assert_eq!(text(found.join("a")), "behind its back");
     assert!(!found.join("b").exists() && found.join("c").exists());
+    mounted.umount();
+}
+
+#[test]
+fn a_mount_after_which_nothing_was_changed_lists_nothing() {
+    let sandbox = Sandbox::new("drift-none");
+    fs::create_dir_all(sandbox.work().join("a/b")).expect("mkdir");
+    write(sandbox.work().join("a/file"), "before");
+    let mounted = sandbox.mount("");
+    // So late that the next mount has to read it again: its times prove nothing.
+    write(mounted.join("a/b/file"), "at the last moment");
+    mounted.umount();
+    let mounted = sandbox.mount("");
+    mounted.sync();
+    let before = kinds(&mounted);
+    assert!(!before.contains(&"scan".to_owned()), "{before:?}");
+    mounted.umount();
+    // What was found to be the same counts as looked at; and what is changed is still found.
+    write(sandbox.work().join("a/b/file"), "behind its back...");
+    let mounted = sandbox.mount("");
+    mounted.sync();
+    let after = kinds(&mounted);
+    assert_eq!(after[..before.len()], before[..]);
+    assert_eq!(after[before.len()..], ["scan"]);
+    mounted.umount();
+}
+
+/// Mounts so that nothing of what is there is read.
+fn mount_without_content(sandbox: &Sandbox) -> Mounted {
+    let mount = Cmd::rewindfs().arg("mount").arg(sandbox.work());
+    mount.args(["--import", "changes"]).run().ok();
+    let mounted = Mounted::found(sandbox.work(), sandbox.work());
+    mounted.settled();
+    mounted
+}
+
+/// Whether a state holds this content under this name.
+fn is_held(mounted: &Mounted, name: &str, content: &[u8]) -> bool {
+    let states = mounted.checkpoints();
+    let held = |state: &PathBuf| fs::read(state.join(name)).is_ok_and(|found| found == content);
+    states.iter().any(held)
+}
+
+#[test]
+fn what_was_left_out_is_kept_when_it_is_first_changed() {
+    let sandbox = Sandbox::new("left-out");
+    let work = sandbox.work();
+    let names = [
+        "over", "cut", "anew", "gone", "replaced", "mode", "later", "copied",
+    ];
+    let old = |name: &str| {
+        noise(
+            name.len() as u64 * 7 + u64::from(name.as_bytes()[0]),
+            70_000,
+        )
+    };
+    for name in names {
+        write(work.join(name), old(name));
+    }
+    let many = sized(600, 200);
+    fs::create_dir(work.join("many")).expect("mkdir");
+    for n in 0..many {
+        write(
+            work.join(format!("many/f{n}")),
+            format!("the old content of {n}"),
+        );
+    }
+    let mounted = mount_without_content(&sandbox);
+    let states = mounted.checkpoints().len();
+    let opened = |name: &str| {
+        let file = OpenOptions::new().write(true).open(mounted.join(name));
+        file.expect("opened")
+    };
+    opened("over")
+        .write_all_at(b"new", 30_000)
+        .expect("written");
+    opened("cut").set_len(10).expect("truncate");
+    write(mounted.join("anew"), "new");
+    fs::remove_file(mounted.join("gone")).expect("rm");
+    write(mounted.join("other"), "other");
+    fs::rename(mounted.join("other"), mounted.join("replaced")).expect("mv");
+    // A change of attributes brings nothing in, and the content is kept all the same later.
+    fs::set_permissions(
+        mounted.join("mode"),
+        std::os::unix::fs::PermissionsExt::from_mode(0o600),
+    )
+    .expect("chmod");
+    opened("mode").write_all_at(b"new", 0).expect("written");
+    let from = File::open(mounted.join("over")).expect("opened");
+    let copied = sys::copy_range(&from, 0, &opened("copied"), 9_000, 5_000);
+    assert_eq!(copied.expect("copied"), 5_000);
+    fs::remove_dir_all(mounted.join("many")).expect("rm -r");
+    mounted.sync();
+    for name in ["over", "cut", "anew", "gone", "replaced", "mode", "copied"] {
+        assert!(is_held(&mounted, name, &old(name)), "{name}");
+    }
+    for n in 0..many {
+        let content = format!("the old content of {n}");
+        assert!(
+            is_held(&mounted, &format!("many/f{n}"), content.as_bytes()),
+            "{n}"
+        );
+    }
+    let made = mounted.checkpoints().len() - states;
+    assert!(made < many / 2, "{made} states for {many} files");
+    mounted.snapshot("now");
+    let live = Tree::read(&mounted.point);
+    let now = Tree::read(&mounted.past("now", ""));
+    // What was never changed is still not there to be read.
+    let unread = fs::read(mounted.past("now", "later"));
+    assert_eq!(sys::errno(&unread), libc::EIO);
+    assert_eq!(live.entries.len(), now.entries.len());
+    assert_eq!(
+        read(mounted.past("now", "over")),
+        read(mounted.join("over"))
+    );
+    mounted.umount();
+    // Also after another mount.
+    let mounted = sandbox.mount("");
+    mounted.sync();
+    write(mounted.join("later"), "new");
+    mounted.sync();
+    assert!(is_held(&mounted, "later", &old("later")));
     mounted.umount();
 }
 
