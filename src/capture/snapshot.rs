@@ -163,7 +163,13 @@ impl Recorder {
         }
         drop(view);
         let snapshot = new.record(&self.store, epoch, asked)?;
-        self.store.put_snapshot(&new.name, &snapshot)?;
+        if let Err(error) = self.store.put_snapshot(&new.name, &snapshot) {
+            // Nobody else would hear of it until the next commit.
+            if !matches!(error, StoreError::NameTaken { .. }) {
+                self.store_failed(&error);
+            }
+            return Err(error.into());
+        }
         Ok(snapshot)
     }
 
