@@ -34,6 +34,20 @@ pub const FIND_READ: usize = 20_000;
 pub const DOING_LINES_MAX: usize = 500_000;
 /// Paths of directories that are remembered while many paths are made.
 pub const PATHS_KNOWN_MAX: usize = 100_000;
+/// States of the past that an undo has open at once: a descriptor or two each.
+pub const UNDO_STATES: usize = 100;
+/// Doings that `undo` shows: what it is needed for was done a short while ago.
+pub const UNDO_SHOWN: usize = 20;
+/// Lists of doings that a daemon remembers, so that a number goes on meaning what it meant.
+pub const UNDO_LISTS: usize = 100;
+/// Steps and troubles in one answer: far below what a message may have.
+pub const UNDO_PAGE_BYTES: usize = 1 << 20;
+/// What is taken back of a command that is only named: what it did within this time.
+pub const UNDO_SPAN: Duration = Duration::from_secs(24 * 3600);
+/// Runs of which the names are kept; beyond, the oldest are forgotten.
+pub const RUNS_MAX: u64 = 1_000;
+/// Bytes of the name or command line of a run.
+pub const RUN_TEXT_MAX: usize = 1024;
 /// Bytes of a command line that are recorded: enough to tell one command from another.
 pub const COMMAND_MAX: usize = 1024;
 /// What all epochs that are cut and not yet captured may weigh: their notes, and EPOCH_WEIGHT each.

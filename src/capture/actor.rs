@@ -23,6 +23,9 @@ const REMEMBERED_MAX: usize = 4096;
 /// Ancestors recorded at most.
 const ANCESTORS_MAX: usize = 16;
 
+/// Ancestors that are looked at to find the run of a process: a run may be deep.
+const LINEAGE_MAX: usize = 256;
+
 /// Processes whose details may wait to be read.
 const ASKED_MAX: usize = 1024;
 /// A process that acts is asked about every `FRESH`: what was read long before is of another one
@@ -47,15 +50,28 @@ pub struct Actors {
     known: Mutex<Known>,
     answers: Arc<Answers>,
     asked: Sender<u32>,
+    runs: Arc<Runs>,
 }
+
+/// A process from which all of a run descend.
+struct Root {
+    pid: u32,
+    /// Its start: another process may get its number.
+    start: Option<u64>,
+    run: u64,
+}
+
+type Runs = Mutex<Vec<Root>>;
 
 impl Default for Actors {
     fn default() -> Actors {
         let (asked, questions) = crossbeam_channel::bounded(ASKED_MAX);
         let answers = Arc::default();
         let given = Arc::clone(&answers);
+        let runs = Arc::<Runs>::default();
+        let seen = Arc::clone(&runs);
         // Left behind when a read hangs; without it, details stay unknown.
-        let reader = move || read_details(&questions, &given);
+        let reader = move || read_details(&questions, &given, &seen);
         if let Err(error) = std::thread::Builder::new()
             .name("details".to_owned())
             .spawn(reader)
@@ -67,12 +83,14 @@ impl Default for Actors {
             known: Mutex::default(),
             answers,
             asked,
+            runs,
         }
     }
 }
 
-fn read_details(questions: &Receiver<u32>, answers: &Answers) {
+fn read_details(questions: &Receiver<u32>, answers: &Answers, runs: &Runs) {
     for tgid in questions {
+        end_of_roots(runs);
         // Gone already: what was read of it before still holds.
         let Some(start) = start_of(tgid) else {
             continue;
@@ -89,6 +107,23 @@ fn read_details(questions: &Receiver<u32>, answers: &Answers) {
             read,
         };
         answers.insert(tgid, details);
+    }
+}
+
+/// Forgets the runs whose first process is gone without a word.
+fn end_of_roots(runs: &Runs) {
+    let known: Vec<(u32, Option<u64>)> = runs
+        .lock()
+        .iter()
+        .map(|root| (root.pid, root.start))
+        .collect();
+    let gone: Vec<u32> = known
+        .into_iter()
+        .filter(|(pid, start)| start_of(*pid) != *start)
+        .map(|(pid, _)| pid)
+        .collect();
+    if !gone.is_empty() {
+        runs.lock().retain(|root| !gone.contains(&root.pid));
     }
 }
 
@@ -170,6 +205,7 @@ impl Actors {
         let mut parent = process.parent;
         let mut session = process.session == actor.tgid;
         actor.comm = process.comm;
+        actor.run = self.run_of(actor.tgid, parent);
         while !session && parent > 1 && actor.ancestors.len() < ANCESTORS_MAX {
             let Some(ancestor) = Process::read(parent) else {
                 break;
@@ -179,6 +215,58 @@ impl Actors {
             parent = ancestor.parent;
         }
         actor
+    }
+
+    /// From now on what `pid` and its descendants do belongs to a run.
+    pub fn begin_run(&self, pid: u32, run: u64) {
+        let start = start_of(pid);
+        let mut runs = self.runs.lock();
+        runs.retain(|root| root.pid != pid);
+        runs.push(Root { pid, start, run });
+        drop(runs);
+        // What was looked up before does not know of it.
+        self.known.lock().clear();
+    }
+
+    /// What they do from now on does not.
+    pub fn end_run(&self, run: u64) {
+        self.runs.lock().retain(|root| root.run != run);
+        self.known.lock().clear();
+    }
+
+    /// The run to which a process belongs, by its ancestors: also those above its session. 0: none.
+    fn run_of(&self, tgid: u32, parent: u32) -> u64 {
+        let roots: Vec<(u32, u64)> = self
+            .runs
+            .lock()
+            .iter()
+            .map(|root| (root.pid, root.run))
+            .collect();
+        if roots.is_empty() {
+            return 0;
+        }
+        let (mut below, mut here) = (tgid, parent);
+        let run_at = |pid: u32| roots.iter().find(|(root, _)| *root == pid);
+        if let Some((_, run)) = run_at(tgid) {
+            return *run;
+        }
+        for _ in 0..LINEAGE_MAX {
+            if let Some((_, run)) = run_at(here) {
+                return *run;
+            }
+            if here <= 1 {
+                break;
+            }
+            match Process::read(here) {
+                Some(process) => (below, here) = (here, process.parent),
+                // It ended just now: its child has another parent by now.
+                None => match Process::read(below) {
+                    Some(process) if process.parent != here => here = process.parent,
+                    _ => break,
+                },
+            }
+        }
+        0
     }
 
     /// What was read of the process that had this number before.
@@ -314,5 +402,27 @@ mod tests {
         assert!(!actor.comm.is_empty());
         assert!(Arc::ptr_eq(&actor, &actors.of(me, 12)));
         assert_eq!(actors.of(0, 0).tgid, 0);
+    }
+
+    #[test]
+    fn what_descends_from_the_first_process_of_a_run_belongs_to_it() {
+        let actors = Actors::default();
+        let here = std::process::id();
+        let mut child = std::process::Command::new("setsid")
+            .args(["sh", "-c", "sleep 60 & wait"])
+            .spawn()
+            .expect("a child");
+        let run = |pid: u32| actors.of(pid, 0).run;
+        assert_eq!((run(here), run(child.id())), (0, 0));
+        actors.begin_run(here, 7);
+        assert_eq!((run(here), run(child.id())), (7, 7));
+        actors.begin_run(child.id(), 8);
+        assert_eq!((run(here), run(child.id())), (7, 8));
+        actors.end_run(8);
+        assert_eq!((run(here), run(child.id())), (7, 7));
+        actors.end_run(7);
+        assert_eq!((run(here), run(child.id())), (0, 0));
+        child.kill().expect("ended");
+        child.wait().expect("gone");
     }
 }

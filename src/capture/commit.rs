@@ -320,7 +320,12 @@ impl Recorder {
         known: &mut ActorIds,
     ) -> Result<Vec<ActorId>, StoreError> {
         let mut ids = Vec::with_capacity(by.len());
-        for actor in by.iter().filter(|actor| actor.tgid != 0) {
+        for actor in by {
+            if actor.tgid == 0 {
+                // Nobody knows who: that somebody else had a part in it counts all the same.
+                ids.push(ActorId::default());
+                continue;
+            }
             if let Some(id) = known.get(actor) {
                 ids.push(*id);
                 continue;

@@ -69,6 +69,16 @@ pub struct NamesDeed<'a> {
 }
 
 impl Recorder {
+    /// What `pid` and its descendants change from now on belongs to a run.
+    pub fn begin_run(&self, pid: u32, run: u64) {
+        self.actors.begin_run(pid, run);
+    }
+
+    /// What they change from now on does not.
+    pub fn end_run(&self, run: u64) {
+        self.actors.end_run(run);
+    }
+
     /// The process behind a request.
     pub fn actor(&self, tid: u32, uid: u32) -> Arc<Actor> {
         self.actors.of(tid, uid)

@@ -62,6 +62,10 @@ pub enum Command {
     Cat(Cat),
     /// Put back what stood at PATH then, here or elsewhere
     Restore(Restore),
+    /// Take back what a command did; alone: show what was done
+    Undo(Undo),
+    /// Run CMD so that all it does can be taken back as one
+    Run(Run),
     /// Return when all that was changed before is recorded
     Sync(Sync),
     /// Show what is recorded, what is not, and what needs a person
@@ -73,6 +77,9 @@ pub enum Command {
     /// Serve a mount; started by `mount`, which tells it what on standard input
     #[command(hide = true)]
     Serve(Serve),
+    /// Keep a run; started by `run`
+    #[command(hide = true)]
+    KeepRun(KeepRun),
 }
 
 /// Where the history is.
@@ -457,6 +464,76 @@ pub struct Restore {
     pub store: StoreArg,
 }
 
+/// `undo`.
+#[derive(Debug, ClapArgs)]
+pub struct Undo {
+    /// The working directory, or a path inside it: then only what stands there
+    #[arg(value_name = "DIR")]
+    pub dir: PathBuf,
+    /// Its number in the list that `rewindfs undo DIR` shows
+    #[arg(value_name = "N", conflicts_with_all = ["command", "pid", "run", "last", "since"])]
+    pub number: Option<u64>,
+    /// The newest run, or command that deleted or overwrote something
+    #[arg(long, conflicts_with_all = ["command", "pid", "run", "since"])]
+    pub last: bool,
+    /// All that was done since then, by whomever, or with --command or --pid by these: 10m, 10:15
+    #[arg(long, value_name = "TIME", conflicts_with = "run")]
+    pub since: Option<String>,
+    /// What processes of this name did, and all that they started; of the last 24 hours, if --since
+    /// does not say otherwise
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["pid", "run"])]
+    pub command: Option<String>,
+    /// What this process did, and all that it started
+    #[arg(long, value_name = "PID", conflicts_with = "run")]
+    pub pid: Option<u32>,
+    /// What a run did, by its number or name
+    #[arg(long, value_name = "ID")]
+    pub run: Option<String>,
+    /// Only say what would be done
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Also take back what others changed at the same time or since
+    #[arg(long)]
+    pub force: bool,
+    /// One JSON object a line
+    #[arg(long)]
+    pub json: bool,
+    #[command(flatten)]
+    pub store: StoreArg,
+}
+
+/// `run`.
+#[derive(Debug, ClapArgs)]
+pub struct Run {
+    /// The mounted directory, or any path inside it
+    #[arg(value_name = "DIR")]
+    pub dir: PathBuf,
+    /// A name for the run; then snapshots NAME-before and NAME-after are made
+    #[arg(long, value_name = "TEXT")]
+    pub name: Option<String>,
+    #[command(flatten)]
+    pub store: StoreArg,
+    /// The command and its arguments
+    #[arg(value_name = "CMD", last = true, required = true)]
+    pub command: Vec<OsString>,
+}
+
+/// `keep-run`.
+#[derive(Debug, ClapArgs)]
+pub struct KeepRun {
+    /// Where whoever typed `run` listens
+    #[arg(value_name = "ADDRESS")]
+    pub address: String,
+    /// As given to `run`
+    #[arg(value_name = "DIR")]
+    pub dir: PathBuf,
+    #[command(flatten)]
+    pub store: StoreArg,
+    /// The command and its arguments
+    #[arg(value_name = "CMD", last = true, required = true)]
+    pub command: Vec<OsString>,
+}
+
 /// What `restore` does with what is there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Overwrite {
@@ -531,6 +608,8 @@ const GROUPS: [(&str, &[(&str, &str)]); 5] = [
     (
         "Look, fetch",
         &[
+            ("undo", ""),
+            ("run", ""),
             ("log", ""),
             ("diff", ""),
             ("find", ""),

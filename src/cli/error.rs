@@ -75,6 +75,8 @@ pub enum Error {
         /// The line that leaves it and takes it off.
         way: String,
     },
+    #[error("{} is not mounted, and what an undo does would not be recorded; mount it, then undo: rewindfs mount {}", .0.display(), quote(.0))]
+    UndoUnmounted(PathBuf),
     #[error("{} is not mounted; mounted directories: rewindfs status", .0.display())]
     NotMounted(PathBuf),
     #[error("{}: the daemon (pid {pid}) has not ended within {seconds} s; end it: kill -9 {pid}", .dir.display())]
@@ -109,6 +111,18 @@ pub enum Error {
 }
 
 impl Error {
+    /// What a daemon or handler answered.
+    pub fn refusal(&self) -> Option<&Refusal> {
+        match self {
+            Error::Refused { refusal, .. }
+            | Error::Daemon {
+                error: ClientError::Answered(refusal),
+                ..
+            } => Some(refusal),
+            _ => None,
+        }
+    }
+
     /// The exit code.
     pub fn exit(&self) -> Exit {
         match self {
@@ -208,6 +222,7 @@ fn advice(refusal: &Refusal, dir: &Path) -> String {
             format!("; choose another name, or: rewindfs delete {dir} {name}")
         }
         Refusal::NoSnapshot { .. } => format!("; those that exist: rewindfs list {dir}"),
+        Refusal::NoDoing { .. } => format!("; look at the list: rewindfs undo {dir}"),
         Refusal::NoState { .. } => {
             format!("; those that exist: rewindfs list --checkpoints {dir}")
         }

@@ -20,6 +20,8 @@ pub enum Exit {
     WrongPassword,
     /// A person interrupted it; nothing is half-done.
     Interrupted,
+    /// What a command that was run said.
+    Other(u8),
 }
 
 impl Exit {
@@ -34,6 +36,7 @@ impl Exit {
             Exit::Locked => 11,
             Exit::WrongPassword => 12,
             Exit::Interrupted => 130,
+            Exit::Other(code) => code,
         }
     }
 

@@ -17,6 +17,7 @@ use rustix::fs::{CWD, Mode, OFlags, openat, readlinkat};
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::{fs, io};
 
 /// The name of the past in a mount that does not say another.
@@ -240,6 +241,27 @@ impl Past {
             found,
             snapdir,
         })
+    }
+
+    /// A state by its number and exact time.
+    ///
+    /// # Errors
+    /// When it can't be opened.
+    pub fn source(
+        &self,
+        epoch: Epoch,
+        time: Timestamp,
+        snapdir: Option<&str>,
+    ) -> Result<Arc<dyn Source>, Error> {
+        if let Some(Reach::Here(service)) = &self.here {
+            let history = History::new(Arc::clone(&service.store));
+            return Ok(Arc::new(Recorded::new(history, epoch)));
+        }
+        let name = format!("@{time}");
+        let snapdir = snapdir.ok_or_else(|| Error::NotShown(self.root.clone()))?;
+        let view = view(&self.root, snapdir, &name);
+        let view = view.map_err(|error| self.no_view(&name, error))?;
+        Ok(Arc::new(Folder::new(view)))
     }
 
     fn no_view(&self, text: &str, source: io::Error) -> Error {

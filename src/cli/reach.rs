@@ -159,6 +159,7 @@ fn open_here(place: &Place, folder: &Folder, request: &Request) -> Result<Servic
         recorder,
         mount: None,
         unmounting: Mutex::new(()),
+        undo: Default::default(),
     })
 }
 

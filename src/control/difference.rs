@@ -4,6 +4,7 @@
 use super::error::Error;
 use super::request::{Answer, DiffLine, RawPath};
 use crate::history::diff::{self, Difference};
+use crate::history::path::is_below;
 use crate::id::Epoch;
 use crate::store::Store;
 
@@ -42,14 +43,6 @@ fn concerns(one: &Difference, under: &[u8]) -> bool {
             .from
             .as_deref()
             .is_some_and(|from| is_below(under, from))
-}
-
-/// Whether a path is `under`, or below it; all are below nothing.
-pub(super) fn is_below(under: &[u8], path: &[u8]) -> bool {
-    under.is_empty()
-        || path
-            .strip_prefix(under)
-            .is_some_and(|rest| rest.is_empty() || rest[0] == b'/')
 }
 
 fn line(one: Difference) -> DiffLine {

@@ -22,6 +22,9 @@ pub enum Error {
     /// What was named is no state of this history.
     #[error("{reason}")]
     NoState { reason: String },
+    /// What is to be taken back does not exist, or is not known.
+    #[error("{reason}")]
+    NoDoing { reason: String },
     #[error("the snapshot {name} is held and can't be deleted")]
     Held { name: String },
     #[error("the snapshot {name} is held until {until}, and no command ends that before")]

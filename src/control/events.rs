@@ -1,13 +1,13 @@
 //! `events`: what happened, change by change, from where somebody left off. What he left off with is
 //! a *token*: he keeps it, and need not understand it.
 
-use super::difference::is_below;
 use super::error::Error;
 use super::log::who;
 use super::report::EventLine;
 use super::request::{Answer, EventsFrom as From, RawPath};
 use super::when::When;
 use crate::history::events::{self, Event, Place};
+use crate::history::path::is_below;
 use crate::id::Epoch;
 use crate::store::Store;
 

@@ -1,14 +1,15 @@
 //! What was done, and by whom: the doings of history, each with what it came to below a path.
 
-use super::difference::is_below;
 use super::report::{DoingLine, Who};
 use super::request::{Answer, RawPath};
+use super::undo::run_told;
 use super::when::When;
-use crate::format::record::Actor;
+use crate::format::record::{Actor, Run};
 use crate::history::HistoryError;
 use crate::history::diff::Letter;
 use crate::history::doings::{self, Doing};
 use crate::history::net::{self, Net};
+use crate::history::path::is_below;
 use crate::limits;
 use crate::store::Store;
 
@@ -20,6 +21,7 @@ use crate::store::Store;
 pub fn page(store: &Store, since: When, under: &RawPath) -> Result<Answer, HistoryError> {
     let view = store.view();
     let found = doings::since(&view, since.0)?;
+    let runs = store.runs().map_err(HistoryError::from)?;
     let mut lines = Vec::new();
     let mut more = found.cut_off.is_some();
     for doing in &found.all {
@@ -38,16 +40,20 @@ pub fn page(store: &Store, since: When, under: &RawPath) -> Result<Answer, Histo
             more = true;
             break;
         }
-        lines.push(line(doing, &nets));
+        lines.push(line(doing, &nets, &runs));
     }
     Ok(Answer::Doings { lines, more })
 }
 
-fn line(doing: &Doing, nets: &[Net]) -> DoingLine {
+/// What is told of a doing that came to this.
+pub(super) fn line(doing: &Doing, nets: &[Net], runs: &[(u64, Run)]) -> DoingLine {
     let count = |letter| nets.iter().filter(|net| net.letter == letter).count() as u64;
     DoingLine {
         since: When(doing.from),
         time: When(doing.to),
+        number: None,
+        not_undoable: None,
+        run: run_told(doing, runs),
         who: doing.who.as_ref().map(who),
         processes: doing.processes as u64,
         added: count(Letter::Added),

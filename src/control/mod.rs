@@ -31,6 +31,7 @@ pub mod request;
 pub mod service;
 pub mod socket;
 mod status;
+pub mod undo;
 pub mod verified;
 mod verify;
 pub mod when;

@@ -54,22 +54,55 @@ mod tests {
     };
     use crate::control::report::{
         AlarmKind, AlarmLine, DoingLine, EventLine, FindLine, History, LeftOut, Line, LineKind,
-        Missing, MissingKind, Mode, Mounted, Named, NotRecorded, Scan, Status, Store, Unreadable,
+        Missing, MissingKind, Mode, Mounted, Named, NotRecorded, RunTold, Scan, Status, Store, Unreadable,
         Unrecorded, Waits, Who,
     };
     use crate::control::request::{
-        Answer, DiffLine, EventsFrom, FindPosition, Made, Position, Progress, RawPath, Reply,
-        Request, StateFound, Steps, User,
+        Answer, Chosen, DeedLine, DiffLine, EventsFrom, FindPosition, Made, Position, Progress,
+        RawPath, Reply, Request, StateFound, StepLine, Steps, TroubleLine, User, Whose,
     };
     use crate::control::verified::{Finding, Verified};
     use crate::control::when::When;
     use crate::format::keeping::Policy;
+    use crate::format::record::Kind;
     use crate::time::Timestamp;
 
     const NOON: When = When(Timestamp(1_795_169_703_123_456_789));
 
     fn text() -> String {
         "x".to_owned()
+    }
+
+    fn raw() -> RawPath {
+        RawPath(b"x\xff".to_vec())
+    }
+
+    fn doing() -> DoingLine {
+        DoingLine {
+            number: Some(1),
+            not_undoable: Some(2),
+            run: Some(RunTold {
+                run: 3,
+                name: text(),
+                undoes: true,
+            }),
+            since: NOON,
+            time: NOON,
+            who: Some(Who {
+                pid: 7,
+                uid: 1000,
+                name: text(),
+                command: vec![text()],
+                ancestors: vec![text()],
+            }),
+            processes: 1,
+            added: 2,
+            modified: 3,
+            deleted: 4,
+            renamed: 5,
+            attributes: 6,
+            example: text(),
+        }
     }
 
     fn requests() -> Vec<Request> {
@@ -133,6 +166,28 @@ mod tests {
                 from: EventsFrom::Now,
                 under: RawPath::default(),
             },
+            Request::Undoable {
+                under: RawPath(b"x".to_vec()),
+                viewer: 5,
+            },
+            Request::Undo {
+                chosen: Chosen {
+                    whose: Whose::Number(1),
+                    since: Some(NOON),
+                },
+                under: RawPath(b"x".to_vec()),
+                force: true,
+                viewer: 5,
+                at: Some(7),
+                skip: 8,
+            },
+            Request::BeginRun {
+                pid: 1,
+                name: text(),
+                command: RawPath(b"x\0".to_vec()),
+                undoes: true,
+            },
+            Request::EndRun { run: 3 },
             Request::Diff {
                 from: 1,
                 to: 2,
@@ -383,26 +438,51 @@ mod tests {
                 more: true,
             },
             Answer::Doings {
-                lines: vec![DoingLine {
-                    since: NOON,
-                    time: NOON,
-                    who: Some(Who {
-                        pid: 7,
-                        uid: 1000,
-                        name: text(),
-                        command: vec![text()],
-                        ancestors: vec![text()],
-                    }),
-                    processes: 1,
-                    added: 2,
-                    modified: 3,
-                    deleted: 4,
-                    renamed: 5,
-                    attributes: 6,
-                    example: text(),
-                }],
+                lines: vec![doing()],
                 more: true,
             },
+            Answer::Undoable {
+                lines: vec![doing()],
+                more: true,
+                writeback: true,
+            },
+            Answer::Undo {
+                at: 7,
+                what: vec![doing()],
+                steps: [
+                    DeedLine::Remove,
+                    DeedLine::Rename { to: raw() },
+                    DeedLine::Link { of: raw() },
+                    DeedLine::Times {
+                        epoch: 6,
+                        time: NOON,
+                        past: raw(),
+                    },
+                    DeedLine::Restore {
+                        epoch: 6,
+                        time: NOON,
+                        past: raw(),
+                    },
+                ]
+                .map(|deed| StepLine {
+                    path: raw(),
+                    kind: Kind::File,
+                    deed,
+                    expected: Some((1, 2, 3)),
+                })
+                .to_vec(),
+                troubles: vec![TroubleLine {
+                    path: raw(),
+                    reason: text(),
+                    lost: true,
+                }],
+                unchanged: 1,
+                incomplete: Some(NOON),
+                writeback: true,
+                snapdir: Some(text()),
+                more: true,
+            },
+            Answer::Run { run: 3 },
             Answer::Diff {
                 lines: vec![DiffLine {
                     change: 'R',
@@ -427,6 +507,7 @@ mod tests {
             Error::BadName { reason: text() },
             Error::Exists { name: text() },
             Error::NoSnapshot { name: text() },
+            Error::NoDoing { reason: text() },
             Error::NoState { reason: text() },
             Error::Held { name: text() },
             Error::HeldUntil {
@@ -467,17 +548,20 @@ mod tests {
             Request::Release { .. } | Request::Deleted { .. } | Request::Log { .. } => {}
             Request::Policy { .. } | Request::Prune { .. } | Request::Verify { .. } => {}
             Request::SetAlarm { .. } => {}
+            Request::Undoable { .. } | Request::Undo { .. } => {}
+            Request::BeginRun { .. } | Request::EndRun { .. } => {}
         }
         match answer {
             Answer::Snapshot(_) | Answer::Page { .. } | Answer::Done | Answer::Status(_) => {}
             Answer::Deleted { .. } | Answer::DeletedPage { .. } | Answer::LogPage { .. } => {}
             Answer::State(_) | Answer::Diff { .. } => {}
             Answer::Doings { .. } | Answer::Events { .. } | Answer::Found { .. } => {}
+            Answer::Undoable { .. } | Answer::Undo { .. } | Answer::Run { .. } => {}
             Answer::Policy(_) | Answer::Plan(_) | Answer::Pruned(_) | Answer::Verified(_) => {}
         }
         match error {
             Error::BadName { .. } | Error::Exists { .. } | Error::NoSnapshot { .. } => {}
-            Error::NoState { .. } => {}
+            Error::NoState { .. } | Error::NoDoing { .. } => {}
             Error::Held { .. } | Error::TimedOut { .. } | Error::Stopped { .. } => {}
             Error::Interrupted | Error::NotAllowed { .. } | Error::Version { .. } => {}
             Error::Busy { .. } | Error::NotMounted | Error::Unmount { .. } => {}

@@ -33,6 +33,15 @@ pub struct DoingLine {
     /// Times of the first and of the last state that hold something of it.
     pub since: When,
     pub time: When,
+    /// Its number in the list of `undo`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub number: Option<u64>,
+    /// Of `undo`: how many of the paths it would leave as they are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub not_undoable: Option<u64>,
+    /// The run that it was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run: Option<RunTold>,
     /// Absent where nobody knows, as of what was written through a mapping.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub who: Option<Who>,
@@ -79,6 +88,16 @@ pub struct FindLine {
     pub last: When,
     /// Which is the newest of all.
     pub is_there: bool,
+}
+
+/// A run: what a command and all that it started changed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunTold {
+    pub run: u64,
+    /// As somebody called it; may be empty.
+    pub name: String,
+    /// It was an undo.
+    pub undoes: bool,
 }
 
 /// Who did something; nothing of it is proof, a process can call itself what it likes.

@@ -7,6 +7,7 @@ use super::report::{DoingLine, EventLine, FindLine, Line, Mode, Scan, Status, Un
 use super::verified::Verified;
 use super::when::When;
 use crate::format::keeping::Policy;
+use crate::format::record::Kind;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// What a command asks for.
@@ -88,6 +89,34 @@ pub enum Request {
         under: RawPath,
         after: Option<FindPosition>,
     },
+    /// The recent doings that can be taken back, by number.
+    Undoable {
+        under: RawPath,
+        /// The session from which somebody looks: a number means what was shown there.
+        viewer: u32,
+    },
+    /// What has to be done to take something back: one page.
+    Undo {
+        chosen: Chosen,
+        under: RawPath,
+        force: bool,
+        viewer: u32,
+        /// The state for which the pages before were planned.
+        at: Option<u64>,
+        /// Steps and troubles to be passed over: those of the pages before.
+        skip: u64,
+    },
+    /// What `pid` and its descendants change from now on is a run.
+    BeginRun {
+        pid: u32,
+        name: String,
+        /// Each argument ended by 0x00.
+        command: RawPath,
+        undoes: bool,
+    },
+    EndRun {
+        run: u64,
+    },
     /// What differs between two states, in bytewise order of the paths: one page.
     Diff {
         from: u64,
@@ -134,6 +163,29 @@ pub enum EventsFrom {
     Start,
 }
 
+/// What is to be taken back.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Chosen {
+    pub whose: Whose,
+    /// Only what was done since then.
+    pub since: Option<When>,
+}
+
+/// Whose changes are meant.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Whose {
+    /// Of the list that was shown.
+    Number(u64),
+    Everybody,
+    /// Processes of this name, and what descends from them.
+    Command(String),
+    Pid(u32),
+    /// By its number or name, of several the newest.
+    Run(String),
+    /// The newest run, or doing that deleted or overwrote something.
+    Last,
+}
+
 /// A place in the list, which is in order of time, then in that in which names were given.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Position {
@@ -157,6 +209,30 @@ pub enum Answer {
     Diff {
         lines: Vec<DiffLine>,
         more: bool,
+    },
+    /// The newest first; `more`: there are older ones.
+    Undoable {
+        lines: Vec<DoingLine>,
+        more: bool,
+        /// The kernel writes for everybody: who changed a content can't be known.
+        writeback: bool,
+    },
+    Undo {
+        at: u64,
+        /// What is taken back, on the first page.
+        what: Vec<DoingLine>,
+        steps: Vec<StepLine>,
+        troubles: Vec<TroubleLine>,
+        unchanged: u64,
+        /// What was done before this time is too much to be looked through.
+        incomplete: Option<When>,
+        writeback: bool,
+        /// The name under which the mount shows the past; `None`: it does not, or there is none.
+        snapdir: Option<String>,
+        more: bool,
+    },
+    Run {
+        run: u64,
     },
     /// The newest first; `more`: there are older ones.
     Doings {
@@ -206,6 +282,60 @@ pub struct DiffLine {
     /// Of a regular file.
     pub old_bytes: Option<u64>,
     pub new_bytes: Option<u64>,
+}
+
+/// One step of an undo.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StepLine {
+    pub path: RawPath,
+    pub kind: Kind,
+    pub deed: DeedLine,
+    /// Size, and seconds and nanoseconds of the modification time, of the file that is there.
+    pub expected: Option<(u64, i64, u32)>,
+}
+
+/// What is done to a path; a state by its number and time.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum DeedLine {
+    Remove,
+    Restore {
+        epoch: u64,
+        time: When,
+        past: RawPath,
+    },
+    Times {
+        epoch: u64,
+        time: When,
+        past: RawPath,
+    },
+    Rename {
+        to: RawPath,
+    },
+    Link {
+        of: RawPath,
+    },
+}
+
+impl StepLine {
+    /// About how much room it takes in a message.
+    pub fn bytes(&self) -> usize {
+        let other = match &self.deed {
+            DeedLine::Restore { past, .. } | DeedLine::Times { past, .. } => past.0.len(),
+            DeedLine::Rename { to } => to.0.len(),
+            DeedLine::Link { of } => of.0.len(),
+            DeedLine::Remove => 0,
+        };
+        self.path.0.len() + other + size_of::<StepLine>()
+    }
+}
+
+/// What an undo leaves as it is, or does not bring back wholly.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TroubleLine {
+    pub path: RawPath,
+    pub reason: String,
+    /// The past does not have it.
+    pub lost: bool,
 }
 
 /// A path from the root of the tree, any bytes: on the wire each byte is the character of its

@@ -13,9 +13,10 @@ use super::log;
 use super::report;
 use super::request::{Answer, Made, Progress, Request, StateFound, User};
 use super::status;
+use super::undo;
 use super::when::When;
 use crate::capture::{self, NewSnapshot, Patience, Recorder};
-use crate::format::record::{EpochState, SnapshotMode};
+use crate::format::record::{EpochState, Run, SnapshotMode};
 use crate::history::StateName;
 use crate::limits;
 use crate::store::Store;
@@ -88,6 +89,8 @@ pub struct Service {
     pub mount: Option<Arc<dyn Mounting>>,
     /// Held while a mount is being taken off: two at once would report each other's result.
     pub unmounting: Mutex<()>,
+    /// What was shown of the doings.
+    pub undo: undo::Memory,
 }
 
 impl Service {
@@ -135,6 +138,42 @@ impl Service {
                 after,
             } => find::page(&self.store, &pattern, &under, after),
             Request::Events { from, under } => events::page(&self.store, &from, &under),
+            Request::Undoable { under, viewer } => self.undoable(&under, uid, viewer),
+            Request::Undo {
+                chosen,
+                under,
+                force,
+                viewer,
+                at,
+                skip,
+            } => {
+                let asked = undo::Asked {
+                    chosen,
+                    under,
+                    force,
+                    uid,
+                    viewer,
+                    at,
+                };
+                self.undo(asked, skip)
+            }
+            Request::BeginRun {
+                pid,
+                name,
+                command,
+                undoes,
+            } => {
+                let run = Run {
+                    name,
+                    command: command.0,
+                    by_uid: uid,
+                    started: Timestamp::now(),
+                    ended: None,
+                    undoes,
+                };
+                self.begin_run(pid, run)
+            }
+            Request::EndRun { run } => self.end_run(run),
             Request::State { name } => self.state(&name),
             Request::Status => Ok(Answer::Status(Box::new(status::report(self)?))),
             Request::Unmount { force } => self.unmount(force, watch),
@@ -281,7 +320,7 @@ impl Service {
         }
     }
 
-    fn recorder(&self) -> Result<&Arc<Recorder>, Error> {
+    pub(super) fn recorder(&self) -> Result<&Arc<Recorder>, Error> {
         self.recorder.as_ref().ok_or(Error::Stopped {
             reason: "the directory is not open".into(),
         })

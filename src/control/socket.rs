@@ -418,6 +418,7 @@ mod tests {
                 recorder: None,
                 mount: Some(mount.clone()),
                 unmounting: Mutex::new(()),
+                undo: Default::default(),
             };
             let opened = Folder::open(folder.path()).unwrap();
             Daemon {
@@ -511,6 +512,7 @@ mod tests {
             recorder: None,
             mount: None,
             unmounting: Mutex::new(()),
+            undo: Default::default(),
         };
         let server = Server::open(&folder, None, Arc::new(service), keeper()).unwrap();
         let client = Client::connect(&folder).unwrap();

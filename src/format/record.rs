@@ -218,6 +218,21 @@ pub struct Actor {
     pub ancestors: Vec<(u32, Vec<u8>)>,
 }
 
+/// A command that was run so that what it changes is known by a number.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Run {
+    /// As somebody called it; may be empty.
+    pub name: String,
+    /// Its command line, each argument ended by 0x00, cut off at `limits::RUN_TEXT_MAX` bytes.
+    pub command: Vec<u8>,
+    pub by_uid: u32,
+    pub started: Timestamp,
+    /// `None`: it runs, or its end was never told.
+    pub ended: Option<Timestamp>,
+    /// It is an undo.
+    pub undoes: bool,
+}
+
 /// How far an epoch is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum EpochState {

@@ -43,6 +43,14 @@ pub struct Touched {
     pub files: BTreeMap<FileId, Span>,
 }
 
+/// Of a line that says nobody: somebody who is not known.
+fn some(actors: Vec<ActorId>) -> Vec<ActorId> {
+    match actors.is_empty() {
+        true => vec![ActorId::default()],
+        false => actors,
+    }
+}
+
 /// What the `chosen` of all doings touched, as one; shared is what others touched meanwhile.
 pub fn together(all: &[Doing], chosen: &dyn Fn(&Doing) -> bool) -> Touched {
     let mut touched = Touched::default();
@@ -92,7 +100,12 @@ pub struct Doing {
     /// Times of the first and of the last state that hold something of it.
     pub from: Timestamp,
     pub to: Timestamp,
+    /// The epochs of these states.
+    pub first: Epoch,
+    pub last: Epoch,
     pub touched: Touched,
+    /// It is what `split` was asked for.
+    pub chosen: bool,
 }
 
 /// The doings since a time.
@@ -108,10 +121,14 @@ pub struct Doings {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 enum Kinship {
     Unknown,
+    /// What `split` was asked for is one, however long it paused.
+    Chosen,
+    Run(u64),
     Of {
         boot: [u8; 16],
         uid: u32,
-        /// The process below the session's leader, from which all of them descend.
+        /// The process below the session's leader, from which all of them descend; of what the
+        /// leader started itself, the leader.
         job: u32,
         /// Names from the process itself up to there.
         chain: Vec<Vec<u8>>,
@@ -123,6 +140,9 @@ impl Kinship {
         let Some(actor) = actor.filter(|actor| actor.tgid != 0) else {
             return Kinship::Unknown;
         };
+        if actor.run != 0 {
+            return Kinship::Run(actor.run);
+        }
         // The last ancestor is the session's leader.
         let below = actor.ancestors.len().saturating_sub(1);
         let line = &actor.ancestors[..below];
@@ -131,11 +151,18 @@ impl Kinship {
         Kinship::Of {
             boot: actor.boot,
             uid: actor.uid,
-            job: line.last().map_or(actor.tgid, |(pid, _)| *pid),
+            // What a shell at a terminal starts in a loop has only that shell in common.
+            job: line
+                .last()
+                .or(actor.ancestors.last())
+                .map_or(actor.tgid, |(pid, _)| *pid),
             chain,
         }
     }
 }
+
+/// Whether what a process changed in an epoch is looked for; `None`: nobody knows who it was.
+pub type Select<'a> = dyn Fn(ActorId, Option<&Actor>, Epoch) -> bool + 'a;
 
 /// A doing that may still grow towards the past.
 struct Draft {
@@ -145,6 +172,7 @@ struct Draft {
 
 struct Reader<'a, 'v> {
     view: &'a View<'v>,
+    select: &'a Select<'a>,
     actors: HashMap<ActorId, (Kinship, Option<Actor>)>,
     open: HashMap<Kinship, Draft>,
     done: Vec<Draft>,
@@ -156,15 +184,30 @@ struct Reader<'a, 'v> {
 /// # Errors
 /// The store's.
 pub fn since(view: &View<'_>, since: Timestamp) -> Result<Doings> {
+    let newest = view.newest_epoch()?.unwrap_or_default();
+    split(view, newest, since, &|_, _, _| false)
+}
+
+/// The same up to the state `until`, with all that is looked for as one doing: `chosen`.
+///
+/// # Errors
+/// The store's.
+pub fn split(
+    view: &View<'_>,
+    until: Epoch,
+    since: Timestamp,
+    select: &Select<'_>,
+) -> Result<Doings> {
     let mut reader = Reader {
         view,
+        select,
         actors: HashMap::new(),
         open: HashMap::new(),
         done: Vec::new(),
         lines: 0,
     };
     let mut cut_off = None;
-    let mut next = view.newest_epoch()?;
+    let mut next = view.listed_before(until.next())?;
     while let Some(epoch) = next {
         let Some(header) = view.header(epoch)? else {
             break;
@@ -176,8 +219,9 @@ pub fn since(view: &View<'_>, since: Timestamp) -> Result<Doings> {
             cut_off = Some(header.time);
             break;
         }
-        reader.epoch(epoch, header.time)?;
-        next = view.listed_before(epoch)?;
+        let before = view.listed_before(epoch)?;
+        reader.epoch(epoch, header.time, before.is_none())?;
+        next = before;
     }
     let mut all = reader.finish();
     all.sort_by_key(|doing| std::cmp::Reverse((doing.to, doing.from)));
@@ -185,21 +229,27 @@ pub fn since(view: &View<'_>, since: Timestamp) -> Result<Doings> {
 }
 
 impl Reader<'_, '_> {
-    fn epoch(&mut self, epoch: Epoch, time: Timestamp) -> Result<()> {
+    /// `is_first`: what nobody is known to have done is what was there already.
+    fn epoch(&mut self, epoch: Epoch, time: Timestamp, is_first: bool) -> Result<()> {
         for (id, change) in self.view.changes(epoch)? {
             let (name, actors) = match change {
                 Change::Inode { actors, .. } => (None, actors),
                 Change::Dirent { name, actors } => (Some(name), actors),
             };
             let mut kin = BTreeMap::<Kinship, Vec<ActorId>>::new();
-            for actor in actors {
-                kin.entry(self.kinship(actor)?).or_default().push(actor);
+            for actor in some(actors) {
+                kin.entry(self.kinship(actor, epoch)?)
+                    .or_default()
+                    .push(actor);
             }
             let span = Span {
                 first: epoch,
                 last: epoch,
                 shared: false,
             };
+            if is_first {
+                kin.remove(&Kinship::Unknown);
+            }
             for (kinship, actors) in kin {
                 self.note(kinship, &actors, time, (id, name.as_deref()), span);
             }
@@ -207,14 +257,17 @@ impl Reader<'_, '_> {
         Ok(())
     }
 
-    fn kinship(&mut self, id: ActorId) -> Result<Kinship> {
-        if let Some((kinship, _)) = self.actors.get(&id) {
-            return Ok(kinship.clone());
+    fn kinship(&mut self, id: ActorId, epoch: Epoch) -> Result<Kinship> {
+        if !self.actors.contains_key(&id) {
+            let actor = self.view.actor(id)?.filter(|actor| actor.tgid != 0);
+            let kinship = Kinship::of(actor.as_ref());
+            self.actors.insert(id, (kinship, actor));
         }
-        let actor = self.view.actor(id)?;
-        let kinship = Kinship::of(actor.as_ref());
-        self.actors.insert(id, (kinship.clone(), actor));
-        Ok(kinship)
+        let (kinship, actor) = &self.actors[&id];
+        Ok(match (self.select)(id, actor.as_ref(), epoch) {
+            true => Kinship::Chosen,
+            false => kinship.clone(),
+        })
     }
 
     fn note(
@@ -225,12 +278,17 @@ impl Reader<'_, '_> {
         what: (FileId, Option<&[u8]>),
         span: Span,
     ) {
+        let whole = matches!(kinship, Kinship::Chosen | Kinship::Run(_));
         let paused = |draft: &Draft| draft.doing.from.since(time) > limits::DOING_PAUSE;
-        if self.open.get(&kinship).is_some_and(paused) {
+        if !whole && self.open.get(&kinship).is_some_and(paused) {
             self.done.extend(self.open.remove(&kinship));
         }
+        let chosen = kinship == Kinship::Chosen;
         let draft = self.open.entry(kinship).or_insert_with(|| Draft {
             doing: Doing {
+                chosen,
+                first: span.first,
+                last: span.last,
                 who: None,
                 processes: 0,
                 actors: BTreeSet::new(),
@@ -241,6 +299,7 @@ impl Reader<'_, '_> {
             by_process: BTreeMap::new(),
         });
         draft.doing.from = time;
+        draft.doing.first = span.first;
         let before = draft.doing.touched.len();
         match what {
             (id, None) => {
@@ -354,7 +413,7 @@ mod tests {
         let expected = [
             ("rm", 1, "2026-11-20T10:02", "2026-11-20T10:02"),
             ("vi", 1, "2026-11-20T10:01:04", "2026-11-20T10:01:04"),
-            ("?", 1, "2026-11-20T10:01:04", "2026-11-20T10:01:04"),
+            ("?", 0, "2026-11-20T10:01:04", "2026-11-20T10:01:04"),
             ("rm", 2, "2026-11-20T10:01", "2026-11-20T10:01:03"),
             ("git", 1, "2026-11-20T10:00", "2026-11-20T10:00"),
         ];
@@ -398,6 +457,46 @@ mod tests {
         );
         assert_eq!(nets("rm", 1), [gone("odd")]);
         assert_eq!(nets("vi", 1), [('M', "notes".to_owned(), true)]);
+    }
+
+    #[test]
+    fn a_loop_at_a_terminal_is_one_doing_and_so_is_a_run() {
+        let at_terminal = |tgid: u32, comm: &str, run: u64| Actor {
+            ancestors: vec![(40, b"bash".to_vec())],
+            run,
+            ..process(tgid, comm)
+        };
+        let mut past = Past::new();
+        past.epoch("2026-11-20T10:00", |draft| {
+            draft.root(directory());
+            for id in 3..7 {
+                draft.bytes(id, 1, &format!("f{id}"), b"old");
+            }
+        });
+        let who = [(3, "sed", 0), (4, "sed", 0), (5, "rm", 9), (6, "make", 9)];
+        for (id, comm, run) in who {
+            past.epoch(&format!("2026-11-20T10:0{id}:00"), |draft| {
+                draft.bytes(id, 1, &format!("f{id}"), b"new");
+                draft.done_by(&[(id, at_terminal(100 + id as u32, comm, run))]);
+            });
+        }
+        let doings = since(&past.store.view(), Timestamp(0)).expect("readable");
+        let found = told(&doings);
+        // Minutes lie between the two: the loop ended, the run did not.
+        let kinds: Vec<(&str, usize)> = found.iter().map(|one| (one.0.as_str(), one.1)).collect();
+        assert_eq!(kinds.len(), 3, "{found:?}");
+        assert_eq!(kinds[0].1, 2, "{found:?}");
+        past.epoch("2026-11-20T10:07:00", |draft| {
+            draft.bytes(3, 1, "f3", b"newer");
+            draft.done_by(&[(7, at_terminal(200, "sed", 0))]);
+        });
+        past.epoch("2026-11-20T10:07:01", |draft| {
+            draft.bytes(4, 1, "f4", b"newer");
+            draft.done_by(&[(8, at_terminal(201, "sed", 0))]);
+        });
+        let doings = since(&past.store.view(), at("2026-11-20T10:07")).expect("readable");
+        assert_eq!(told(&doings)[0].1, 2);
+        assert_eq!(doings.all.len(), 1);
     }
 
     #[test]

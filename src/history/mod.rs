@@ -23,6 +23,7 @@ pub mod path;
 pub mod read;
 mod recent;
 pub mod state;
+pub mod undo;
 
 pub use path::Found;
 pub use read::Seek;

@@ -106,6 +106,14 @@ pub fn join(path: &[u8], name: &[u8]) -> Vec<u8> {
     }
 }
 
+/// Whether a path is `under`, or below it; all are below nothing.
+pub fn is_below(under: &[u8], path: &[u8]) -> bool {
+    under.is_empty()
+        || path
+            .strip_prefix(under)
+            .is_some_and(|rest| rest.is_empty() || rest[0] == b'/')
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

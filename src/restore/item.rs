@@ -42,6 +42,23 @@ pub(super) enum Handle {
     Recorded(Box<crate::history::Found>),
 }
 
+impl Item {
+    /// The same item once more.
+    ///
+    /// # Errors
+    /// When there are no descriptors left.
+    pub(super) fn again(&self) -> io::Result<Item> {
+        let handle = match &self.handle {
+            Handle::Open(fd) => Handle::Open(fd.try_clone()?),
+            Handle::Recorded(found) => Handle::Recorded(found.clone()),
+        };
+        Ok(Item {
+            facts: self.facts,
+            handle,
+        })
+    }
+}
+
 /// Names and values, in bytewise order of the names.
 pub type Xattrs = Vec<(Vec<u8>, Vec<u8>)>;
 

@@ -22,6 +22,7 @@ mod item;
 mod paths;
 mod recorded;
 mod remove;
+mod steps;
 mod tally;
 mod tree;
 
@@ -32,4 +33,5 @@ pub use folder::Folder;
 pub use item::{Bytes, Facts, Fault, Item, Source, walk};
 pub use paths::{Asked, Options, Overwrite, restore};
 pub use recorded::Recorded;
+pub use steps::{States, carry_out};
 pub use tally::{Change, Tally, Tell, Trouble};

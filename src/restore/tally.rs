@@ -14,6 +14,8 @@ pub enum Change {
     /// What stood there was something else: a file, a directory, a link.
     Type,
     Deleted,
+    /// It got back the name that it had.
+    Renamed,
 }
 
 impl Change {
@@ -25,6 +27,7 @@ impl Change {
             Change::Attributes => 'm',
             Change::Type => 'T',
             Change::Deleted => 'D',
+            Change::Renamed => 'R',
         }
     }
 }
@@ -68,6 +71,17 @@ pub struct Tally {
 }
 
 impl Tally {
+    /// Both.
+    pub fn add(&mut self, other: &Tally) {
+        self.restored += other.restored;
+        self.written_bytes += other.written_bytes;
+        self.deleted += other.deleted;
+        self.unchanged += other.unchanged;
+        self.kept += other.kept;
+        self.conflicts += other.conflicts;
+        self.not_recoverable += other.not_recoverable;
+    }
+
     /// Whether something that was asked for is missing.
     pub fn is_incomplete(&self) -> bool {
         self.conflicts + self.not_recoverable > 0

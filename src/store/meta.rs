@@ -44,6 +44,8 @@ const POLICY: &[u8] = b"policy";
 const SYNCED: &[u8] = b"synced";
 const ROOT: &[u8] = b"root";
 pub(super) const GAP: &str = "gap";
+/// By number: a run.
+pub(super) const RUN: &str = "run";
 
 impl Store {
     /// One value of `meta`.

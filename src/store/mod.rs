@@ -36,6 +36,7 @@ mod prune;
 mod reclaim;
 mod refs;
 mod rocks;
+mod runs;
 mod scan;
 mod snapshot_log;
 mod snapshots;

@@ -30,6 +30,7 @@ mod soak;
 mod space;
 mod stalls;
 mod trouble;
+mod undo;
 mod unprivileged;
 mod users;
 mod who;

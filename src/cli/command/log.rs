@@ -88,7 +88,7 @@ pub(super) fn doer(who: &Who) -> String {
 }
 
 /// `412 deleted, 1 modified`; of a single path its name as well.
-fn what(line: &DoingLine) -> String {
+pub(super) fn what(line: &DoingLine) -> String {
     let counts = [
         (line.deleted, "deleted"),
         (line.modified, "modified"),
@@ -120,6 +120,9 @@ mod tests {
 
     fn line() -> DoingLine {
         DoingLine {
+            number: None,
+            not_undoable: None,
+            run: None,
             since: When(Timestamp(0)),
             time: When(Timestamp(1_795_169_703_123_456_789)),
             who: Some(Who {

@@ -12,11 +12,14 @@ mod list_log;
 mod log;
 mod mount;
 mod pages;
+mod report;
 mod restore;
+mod run;
 mod snapshot;
 mod status;
 mod sync;
 mod umount;
+mod undo;
 mod verify;
 
 use super::args::Command;
@@ -52,6 +55,9 @@ pub fn run(command: Command) -> Result<Exit, Error> {
         Command::Bisect(args) => bisect::run(&args),
         Command::Cat(args) => cat::run(&args),
         Command::Restore(args) => restore::run(&args),
+        Command::Undo(args) => undo::run(&args),
+        Command::Run(args) => run::run(&args),
+        Command::KeepRun(args) => run::keep(&args),
         Command::Sync(args) => sync::run(&args),
         Command::Status(args) => status::run(&args),
         Command::Completions(args) => pages::completions(&args),

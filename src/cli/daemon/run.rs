@@ -250,6 +250,7 @@ impl Daemon {
             recorder: Some(recorder),
             mount: Some(Arc::clone(&session) as Arc<dyn service::Mounting>),
             unmounting: Mutex::new(()),
+            undo: Default::default(),
         });
         match Server::open(folder, door(job), Arc::clone(&service), keeper) {
             Ok(server) => Ok(Daemon {

@@ -1,0 +1,373 @@
+//! `undo`: what a command did is taken back, what others did stays, and what can't be taken back is
+//! said by name.
+
+use crate::harness::compare::{Except, Tree};
+use crate::harness::{Cmd, Mounted, Run, Sandbox, text, wait_for, write};
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+const LATER: Except = Except {
+    ctime: true,
+    mtime: false,
+    holes: false,
+    dir_links: false,
+};
+
+fn undo(mounted: &Mounted, line: &str) -> Run {
+    let words = line.split(' ').filter(|word| !word.is_empty());
+    Cmd::rewindfs()
+        .arg("undo")
+        .arg(&mounted.dir)
+        .args(words)
+        .run()
+}
+
+/// A tree of 40 files in two folders, recorded and old enough to be kept whatever happens.
+fn scene(name: &str) -> (Sandbox, Mounted) {
+    let sandbox = Sandbox::new(name);
+    fs::create_dir_all(sandbox.work().join("src/deep")).expect("mkdir");
+    for n in 0..20 {
+        write(
+            sandbox.work().join(format!("src/f{n}")),
+            format!("file {n}\n"),
+        );
+        write(
+            sandbox.work().join(format!("src/deep/g{n}")),
+            format!("deep {n}\n"),
+        );
+    }
+    write(sandbox.work().join("notes"), "old\n");
+    let mounted = sandbox.mount("interval=100ms,settle=50ms");
+    mounted.settled();
+    (sandbox, mounted)
+}
+
+fn agent(mounted: &Mounted, script: &str) {
+    Cmd::sh(script).within(&mounted.point).run().ok();
+}
+
+/// The tree without what another process works on.
+fn tree(mounted: &Mounted) -> Tree {
+    Tree::read(&mounted.point)
+}
+
+fn pause() {
+    std::thread::sleep(Duration::from_millis(300));
+}
+
+#[test]
+fn alone_it_changes_nothing_and_says_what_to_type() {
+    let (_sandbox, mounted) = scene("undo-list");
+    agent(&mounted, "rm -rf src");
+    mounted.sync();
+    agent(&mounted, "sed -i s/old/new/ notes");
+    let after = tree(&mounted);
+    let list = undo(&mounted, "").ok();
+    let lines = list.lines();
+    assert!(lines[0].starts_with(" 1  "), "{}", list.out);
+    assert!(
+        lines[0].contains(" > sed -i s/old/new/ notes  modified: notes"),
+        "{}",
+        list.out
+    );
+    assert!(lines[1].starts_with(" 2  "), "{}", list.out);
+    assert!(
+        lines[1].contains(" > rm -rf src  42 deleted"),
+        "{}",
+        list.out
+    );
+    let dir = mounted.dir.display();
+    assert!(
+        list.out.contains(&format!("rewindfs undo {dir} 1\n")),
+        "{}",
+        list.out
+    );
+    let dry = undo(&mounted, "2 --dry-run").ok();
+    assert!(dry.out.contains("A\tsrc/deep/g7\n"), "{}", dry.out);
+    assert!(dry.out.contains("would restore 42, delete 0, unchanged 0, 0 conflicts, not recoverable 0; nothing was changed"), "{}", dry.out);
+    tree(&mounted).must_equal(&after, Except::default(), "looking changed something");
+    mounted.umount();
+}
+
+#[test]
+fn what_rm_took_comes_back_and_goes_again() {
+    let (_sandbox, mounted) = scene("undo-rm");
+    let before = tree(&mounted);
+    agent(&mounted, "rm -rf src");
+    let removed = tree(&mounted);
+    // Whoever stands in a folder that is gone, or in any other.
+    let done = undo(&mounted, "--last").ok();
+    tree(&mounted).must_equal(&before, LATER, "what was removed is not as it was");
+    let last = done.lines().last().expect("a line").to_string();
+    let way = format!(
+        "take it back: rewindfs undo {} --last",
+        mounted.dir.display()
+    );
+    assert!(
+        last.starts_with("restored 42 ") && last.ends_with(&way),
+        "{last}"
+    );
+    undo(&mounted, "--last").ok();
+    tree(&mounted).must_equal(&removed, LATER, "the undo was not taken back");
+    undo(&mounted, "--last").ok();
+    tree(&mounted).must_equal(&before, LATER, "nor the undo of the undo");
+    mounted.umount();
+}
+
+#[test]
+fn a_number_means_what_was_shown() {
+    let (_sandbox, mounted) = scene("undo-number");
+    agent(&mounted, "rm src/f1");
+    mounted.sync();
+    undo(&mounted, "1")
+        .exits(2)
+        .says("look at the list: rewindfs undo");
+    undo(&mounted, "").ok();
+    agent(&mounted, "sed -i s/old/new/ notes");
+    mounted.sync();
+    undo(&mounted, "1").ok();
+    assert_eq!(text(mounted.join("src/f1")), "file 1\n");
+    assert_eq!(text(mounted.join("notes")), "new\n");
+    undo(&mounted, "7").exits(2).says("there was no number 7");
+    mounted.umount();
+}
+
+#[test]
+fn what_others_changed_since_is_a_conflict_and_stays() {
+    let (_sandbox, mounted) = scene("undo-conflict");
+    agent(
+        &mounted,
+        "sed -i s/file/agent/ src/f1 src/f2; mkdir made; echo a > made/a",
+    );
+    mounted.sync();
+    pause();
+    let number = |wanted: &str| {
+        let run = Cmd::rewindfs()
+            .args(["undo", "--json"])
+            .arg(&mounted.dir)
+            .run()
+            .ok();
+        let line = run
+            .json()
+            .into_iter()
+            .find(|line| line["who"]["name"] == wanted);
+        line.expect("a doing")["number"].to_string()
+    };
+    // By this process.
+    write(mounted.join("src/f1"), "a person's\n");
+    write(mounted.join("made/own"), "a person's\n");
+    let sed = number("sed");
+    let run = undo(&mounted, &sed).exits(3);
+    run.says("conflict: src/f1: it was changed since by suite");
+    assert_eq!(text(mounted.join("src/f1")), "a person's\n");
+    assert_eq!(text(mounted.join("src/f2")), "file 2\n");
+    let run = undo(&mounted, "--since 1h --dry-run");
+    assert!(run.out.contains("would take back"), "{}", run.out);
+    let run = undo(&mounted, &number("mkdir")).exits(3);
+    run.says("conflict: made: it has ");
+    assert_eq!(text(mounted.join("made/own")), "a person's\n");
+    undo(&mounted, &format!("{} --force", number("sed"))).ok();
+    assert_eq!(text(mounted.join("src/f1")), "file 1\n");
+    mounted.umount();
+}
+
+#[test]
+fn below_a_path_only_what_is_there() {
+    let (_sandbox, mounted) = scene("undo-below");
+    let before = tree(&mounted);
+    agent(&mounted, "rm -rf src; sed -i s/old/new/ notes");
+    mounted.sync();
+    let line = |path: &str, rest: &str| {
+        let path = mounted.dir.join(path);
+        Cmd::rewindfs()
+            .arg("undo")
+            .arg(path)
+            .args(rest.split(' '))
+            .run()
+    };
+    line("src/deep", "--since 1h").ok();
+    assert_eq!(text(mounted.join("src/deep/g3")), "deep 3\n");
+    assert!(!mounted.join("src/f3").exists());
+    assert_eq!(text(mounted.join("notes")), "new\n");
+    // In a folder that is gone, too.
+    agent(&mounted, "rm -rf src");
+    let program = env!("CARGO_BIN_EXE_rewindfs");
+    let script = format!("mkdir gone && cd gone && rmdir ../gone && {program} undo . --since 1h");
+    Cmd::sh(&script).within(&mounted.point).run();
+    undo(&mounted, "--since 1h").ok();
+    let except = Except {
+        mtime: true,
+        ..LATER
+    };
+    tree(&mounted).must_equal(&before, except, "not all came back");
+    mounted.umount();
+}
+
+#[test]
+fn it_is_refused_where_it_would_not_be_recorded() {
+    let (sandbox, mounted) = scene("undo-unmounted");
+    agent(&mounted, "rm -rf src");
+    mounted.sync();
+    let dir = mounted.dir.clone();
+    mounted.umount();
+    let line = |rest: &[&str]| {
+        Cmd::rewindfs()
+            .arg("undo")
+            .arg(&dir)
+            .args(rest.iter())
+            .run()
+    };
+    assert!(line(&[]).ok().out.contains("rm -rf src  42 deleted"));
+    let dry = line(&["--last", "--dry-run"]).ok();
+    assert!(dry.out.contains("would restore 42"), "{}", dry.out);
+    line(&["--last"])
+        .exits(2)
+        .says("is not mounted")
+        .says("rewindfs mount ");
+    assert!(!sandbox.work().join("src").exists());
+}
+
+fn has(path: &Path) -> bool {
+    path.symlink_metadata().is_ok()
+}
+
+#[test]
+fn by_process_and_by_name_with_all_that_they_started() {
+    let (sandbox, mounted) = scene("undo-who");
+    let before = tree(&mounted);
+    let script = sandbox.join("my-agent");
+    write(
+        &script,
+        "#!/bin/sh\necho $$ > \"$1\"\nrm -r src/deep\nsh -c 'mv src/f1 src/moved; rm src/f2'\n",
+    );
+    fs::set_permissions(&script, std::os::unix::fs::PermissionsExt::from_mode(0o755))
+        .expect("chmod");
+    let pid = sandbox.join("pid");
+    let play = || {
+        Cmd::new(&script)
+            .arg(&pid)
+            .within(&mounted.point)
+            .run()
+            .ok();
+        mounted.sync();
+        assert!(!has(&mounted.join("src/deep")) && has(&mounted.join("src/moved")));
+    };
+    play();
+    undo(&mounted, "--command my-agent").ok();
+    tree(&mounted).must_equal(&before, LATER, "by name");
+    play();
+    wait_for("its number", || pid.exists());
+    let line = format!("--pid {}", text(&pid).trim());
+    undo(&mounted, &line).ok();
+    tree(&mounted).must_equal(&before, LATER, "by process");
+    mounted.umount();
+}
+
+/// What an agent does to a tree with 500 texts and a repository in it.
+const AGENT: &str = "
+set -e
+rm -rf src
+sed -i s/text/spoilt/ many/t*
+cd repo; git reset -q --hard; git clean -qfdx; cd ..
+mv many many-moved
+> notes
+mkdir -p made/deep; echo x > made/deep/x
+(setsid sh -c 'sleep 0.5; rm -r late' &)
+sh -c 'exit 7'
+";
+
+/// A tree with all of that, and the files of somebody else in the same folders.
+fn workplace(name: &str) -> (Sandbox, Mounted) {
+    let (sandbox, mounted) = scene(name);
+    let script = "
+set -e
+mkdir many late; for n in $(seq 500); do echo text $n > many/t$n; done; echo late > late/file
+git init -q repo; cd repo
+git config user.email a@b; git config user.name a
+echo one > tracked; git add tracked; git commit -qm one
+echo two > tracked; echo loose > loose; echo '*.o' > .gitignore; echo o > x.o
+cd ..
+echo mine > many/mine; echo mine > repo/tracked.mine; git -C repo add tracked.mine; git -C repo commit -qm mine
+";
+    agent(&mounted, script);
+    mounted.settled();
+    pause();
+    (sandbox, mounted)
+}
+
+/// Edits files in the folders that the agent works in, whatever they are called by then.
+const PERSON: &str = "
+for n in $(seq 40); do
+  for dir in many many-moved; do [ -f $dir/mine ] && echo line $n >> $dir/mine; done
+  echo line $n >> theirs
+  sleep 0.05
+done
+true
+";
+
+fn without_theirs(mounted: &Mounted) -> Vec<(String, String)> {
+    let script = "find . -type f -not -path './theirs' -not -path './many*/mine' | sort | xargs md5sum; find . -type d -printf '%p %m\\n' | sort; find . -type l";
+    let run = Cmd::sh(script).within(&mounted.point).run().ok();
+    run.lines()
+        .iter()
+        .map(|line| line.split_once(' ').unwrap_or((line, "")))
+        .map(|(a, b)| (a.to_owned(), b.to_owned()))
+        .collect()
+}
+
+#[test]
+fn a_run_is_taken_back_whole_while_another_process_edits_in_the_same_folders() {
+    let (_sandbox, mounted) = workplace("undo-run");
+    let before = without_theirs(&mounted);
+    let mut person = Cmd::sh(PERSON).within(&mounted.point).spawn();
+    let run = Cmd::rewindfs().arg("run").arg(&mounted.dir);
+    let run = run.args(["--name", "fix", "--", "sh", "-c", AGENT]);
+    let run = run.within(&mounted.point).run().exits(7);
+    run.says("take back what it did: rewindfs undo ");
+    person.wait().expect("ended");
+    wait_for("what outlives the command", || !has(&mounted.join("late")));
+    mounted.sync();
+    let wrecked = without_theirs(&mounted);
+    assert_ne!(wrecked, before);
+    let names = mounted.snapshots();
+    assert!(
+        names.contains(&"fix-before".to_owned()) && names.contains(&"fix-after".to_owned()),
+        "{names:?}"
+    );
+    let list = undo(&mounted, "").ok();
+    assert!(list.out.contains("run 1 (fix): "), "{}", list.out);
+    undo(&mounted, "--run fix").ok();
+    assert_eq!(without_theirs(&mounted), before);
+    assert_eq!(text(mounted.join("many/mine")).lines().count(), 41);
+    assert_eq!(text(mounted.join("theirs")).lines().count(), 40);
+    undo(&mounted, "--last").ok();
+    assert_eq!(without_theirs(&mounted), wrecked);
+    mounted.umount();
+}
+
+#[test]
+fn a_run_ends_as_its_command_does_and_gets_its_signals() {
+    let (_sandbox, mounted) = scene("undo-signals");
+    let run = |words: &[&str]| {
+        Cmd::rewindfs()
+            .arg("run")
+            .arg(&mounted.dir)
+            .arg("--")
+            .args(words.iter())
+    };
+    run(&["true"]).run().ok();
+    run(&["sh", "-c", "exit 42"]).run().exits(42);
+    run(&["/nowhere/at-all"]).run().exits(127);
+    let killed = run(&["sh", "-c", "kill -TERM $$"]).run();
+    assert!(killed.says("is recorded").err.len() > 1);
+    let script =
+        "trap 'echo told > told; exit 9' TERM; echo begun > begun; while :; do sleep 0.1; done";
+    let mut child = run(&["sh", "-c", script]).within(&mounted.point).spawn();
+    wait_for("the command", || has(&mounted.join("begun")));
+    crate::harness::sys::kill(i32::try_from(child.id()).expect("a pid"), libc::SIGTERM);
+    let status = crate::harness::run::wait(&mut child, Duration::from_secs(20)).expect("ended");
+    assert_eq!(status.code(), Some(9));
+    assert_eq!(text(mounted.join("told")), "told\n");
+    mounted.umount();
+}
