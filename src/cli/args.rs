@@ -473,7 +473,7 @@ pub struct Undo {
     /// Its number in the list that `rewindfs undo DIR` shows
     #[arg(value_name = "N", conflicts_with_all = ["command", "pid", "run", "last", "since"])]
     pub number: Option<u64>,
-    /// The newest run, or command that deleted or overwrote something
+    /// The newest run; if there was none of late, what deleted or overwrote something last
     #[arg(long, conflicts_with_all = ["command", "pid", "run", "since"])]
     pub last: bool,
     /// All that was done since then, by whomever, or with --command or --pid by these: 10m, 10:15
@@ -599,7 +599,14 @@ pub struct Serve {
 const GROUPS: [(&str, &[(&str, &str)]); 5] = [
     (
         "The mount",
-        &[("mount", ""), ("umount", ""), ("status", ""), ("sync", "")],
+        &[
+            ("mount", ""),
+            (
+                "umount sync",
+                "Take the mount off; return when all is recorded",
+            ),
+            ("status", ""),
+        ],
     ),
     (
         "The past",
@@ -608,14 +615,15 @@ const GROUPS: [(&str, &[(&str, &str)]); 5] = [
     (
         "Look, fetch",
         &[
-            ("undo", ""),
-            ("run", ""),
+            (
+                "undo run",
+                "Take back what a command did; run one to be taken back whole",
+            ),
             ("log", ""),
             ("diff", ""),
             ("find", ""),
             ("events", ""),
-            ("cat", ""),
-            ("restore", ""),
+            ("cat restore", "Print, or put back, what stood at PATH then"),
             ("bisect", ""),
         ],
     ),

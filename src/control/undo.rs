@@ -316,10 +316,11 @@ impl Service {
             }
             Whose::Last => {
                 let found = doings::since(view, Timestamp(i64::MIN))?;
-                let entry = last(view, &found, &asked.under)?.ok_or_else(|| Error::NoDoing {
-                    reason: "nothing was deleted or overwritten here by anybody that is known"
-                        .to_owned(),
-                })?;
+                let entry =
+                    last(view, &found, &asked.under, runs)?.ok_or_else(|| Error::NoDoing {
+                        reason: "nothing was deleted or overwritten here by anybody that is known"
+                            .to_owned(),
+                    })?;
                 Selection {
                     since: entry.from,
                     who: Who::Entry(entry),
@@ -361,13 +362,30 @@ impl Service {
     }
 }
 
-/// The newest run, or doing that deleted or overwrote something.
-fn last(view: &View<'_>, found: &Doings, under: &RawPath) -> Result<Option<Entry>, HistoryError> {
+/// The newest run. Where nobody works with `run`, or not within the last day: the newest of undos
+/// and of what deleted or overwrote something, by whoever is known.
+fn last(
+    view: &View<'_>,
+    found: &Doings,
+    under: &RawPath,
+    runs: &[(u64, Run)],
+) -> Result<Option<Entry>, HistoryError> {
+    let day = i64::try_from(limits::UNDO_SPAN.as_nanos()).unwrap_or(i64::MAX);
+    let lately = Timestamp::now().0.saturating_sub(day);
+    let number = |doing: &Doing| doing.who.as_ref().map_or(0, |who| who.run);
+    let is_recent = |doing: &&Doing| {
+        let run = runs.iter().find(|(known, _)| *known == number(doing));
+        doing.to.0 > lately && run.is_some_and(|(_, run)| !run.undoes)
+    };
+    let only_runs = found.all.iter().any(|doing| is_recent(&doing));
     for doing in &found.all {
+        let is_run = number(doing) != 0;
+        if only_runs && !is_run {
+            continue;
+        }
         let Some(line) = line(view, doing, under, &[])? else {
             continue;
         };
-        let is_run = doing.who.as_ref().is_some_and(|who| who.run != 0);
         if is_run || doing.who.is_some() && line.deleted + line.modified > 0 {
             return Ok(Some(Entry::of(doing)));
         }
