@@ -238,7 +238,7 @@ impl Reader<'_, '_> {
             };
             let mut kin = BTreeMap::<Kinship, Vec<ActorId>>::new();
             for actor in some(actors) {
-                kin.entry(self.kinship(actor, epoch)?)
+                kin.entry(self.kinship(actor, epoch, is_first)?)
                     .or_default()
                     .push(actor);
             }
@@ -257,17 +257,20 @@ impl Reader<'_, '_> {
         Ok(())
     }
 
-    fn kinship(&mut self, id: ActorId, epoch: Epoch) -> Result<Kinship> {
+    /// What the oldest state holds has no state before it, so nothing of it can be looked for.
+    fn kinship(&mut self, id: ActorId, epoch: Epoch, is_first: bool) -> Result<Kinship> {
         if !self.actors.contains_key(&id) {
             let actor = self.view.actor(id)?.filter(|actor| actor.tgid != 0);
             let kinship = Kinship::of(actor.as_ref());
             self.actors.insert(id, (kinship, actor));
         }
         let (kinship, actor) = &self.actors[&id];
-        Ok(match (self.select)(id, actor.as_ref(), epoch) {
-            true => Kinship::Chosen,
-            false => kinship.clone(),
-        })
+        Ok(
+            match !is_first && (self.select)(id, actor.as_ref(), epoch) {
+                true => Kinship::Chosen,
+                false => kinship.clone(),
+            },
+        )
     }
 
     fn note(

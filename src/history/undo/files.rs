@@ -13,6 +13,9 @@ impl Planner<'_, '_> {
     pub(super) fn files(&mut self) -> Result<()> {
         let mut changed = Vec::new();
         for (file, span) in &self.touched.files {
+            if span.first <= self.oldest {
+                continue;
+            }
             let before = Planner::before(span.first);
             let then = path::file(self.view, before, *file)?;
             let left = path::file(self.view, span.last, *file)?;

@@ -124,6 +124,8 @@ enum Visit {
 struct Planner<'a, 'v> {
     view: &'a View<'v>,
     at: Epoch,
+    /// The oldest state that is kept: what it holds has nothing before it to go back to.
+    oldest: Epoch,
     touched: &'a Touched,
     wish: &'a Wish,
     moves: BTreeMap<Name, Move>,
@@ -149,6 +151,7 @@ pub fn plan(view: &View<'_>, at: Epoch, touched: &Touched, wish: &Wish) -> Resul
     let mut planner = Planner {
         view,
         at,
+        oldest: view.oldest_epoch()?.unwrap_or_default(),
         touched,
         wish,
         moves: BTreeMap::new(),

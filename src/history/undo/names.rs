@@ -10,6 +10,9 @@ use crate::store::Name;
 impl Planner<'_, '_> {
     pub(super) fn gather(&mut self) -> Result<()> {
         for (name, span) in &self.touched.names {
+            if span.first <= self.oldest {
+                continue;
+            }
             let old = named(self.view, name, Planner::before(span.first))?;
             let new = named(self.view, name, span.last)?;
             if id(old) == id(new) {

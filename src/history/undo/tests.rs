@@ -34,6 +34,7 @@ impl Story {
             draft.bytes(3, 2, "a.rs", b"a");
             draft.bytes(4, 2, "b.rs", b"b");
             draft.bytes(5, 1, "notes", b"old");
+            draft.done_by(&[(9, process(109, "git"))]);
         });
         Story { past, second: 0 }
     }
@@ -294,4 +295,15 @@ fn what_is_as_before_again_needs_nothing() {
     let plan = story.plan(&Wish::default());
     assert_eq!(tell(&plan), (vec![], vec![]));
     assert_eq!(plan.unchanged, 1);
+}
+
+#[test]
+fn what_the_oldest_state_holds_is_never_taken_back() {
+    let story = Story::begin().rm(|draft| draft.gone(4, 2, "b.rs"));
+    let view = story.past.store.view();
+    let at = view.newest_epoch().expect("readable").expect("one");
+    let all = doings::split(&view, at, Timestamp(0), &|_, _, _| true).expect("readable");
+    let touched = doings::together(&all.all, &|doing| doing.chosen);
+    let plan = plan(&view, at, &touched, &Wish::default()).expect("readable");
+    assert_eq!(tell(&plan).0, ["restore src/b.rs src/b.rs@1"]);
 }
