@@ -54,8 +54,8 @@ mod tests {
     };
     use crate::control::report::{
         AlarmKind, AlarmLine, DoingLine, EventLine, FindLine, History, LeftOut, Line, LineKind,
-        Missing, MissingKind, Mode, Mounted, Named, NotRecorded, RunTold, Scan, Status, Store, Unreadable,
-        Unrecorded, Waits, Who,
+        Missing, MissingKind, Mode, Mounted, Named, NotRecorded, RunTold, Scan, Status, Store,
+        Unreadable, Unrecorded, Waits, Who,
     };
     use crate::control::request::{
         Answer, Chosen, DeedLine, DiffLine, EventsFrom, FindPosition, Made, Position, Progress,
