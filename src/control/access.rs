@@ -83,6 +83,10 @@ fn least(request: &Request) -> Who {
         Request::Sync
         | Request::Diff { .. }
         | Request::Doings { .. }
+        | Request::Undoable { .. }
+        | Request::Undo { .. }
+        | Request::BeginRun { .. }
+        | Request::EndRun { .. }
         | Request::Events { .. }
         | Request::Find { .. }
         | Request::Verify { .. }
