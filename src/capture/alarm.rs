@@ -5,8 +5,8 @@
 //!    it is durable.
 //! 2. An actor is all processes of one name below the same ancestors of the same names, in one
 //!    session, for one user: `find -exec rm`, or a loop in a shell, is one.
-//! 3. A file counts once for each state in which it lost content: it is gone, shorter, or other bytes
-//!    stand below its old end. What is appended destroys nothing.
+//! 3. A file counts once, however often it lost content within that time: it is gone, shorter, or
+//!    other bytes stand below its old end. What is appended destroys nothing.
 //! 4. What counts falls out after `ALARM_WITHIN`, what was scrambled after `SCRAMBLED_WITHIN`.
 //! 5. While somebody is on the way to an alarm, the state before is pinned: no prune takes it.
 
@@ -31,6 +31,8 @@ const ACTORS_MAX: usize = 256;
 const LOOKED_MAX: usize = 256;
 /// Pieces of a content whose compression is looked at.
 const PIECES_MAX: usize = 4;
+/// Files of one actor in one state that are known again in the next.
+const KNOWN_MAX: usize = 4096;
 /// Folders of one actor that are counted apart.
 const FOLDERS_MAX: usize = 4096;
 
@@ -73,6 +75,8 @@ struct Tally {
     files: u64,
     /// By the folder in which they stood.
     folders: HashMap<FileId, u64>,
+    /// The first of them, and their folders.
+    known: HashMap<FileId, FileId>,
     /// Old content and new.
     changed: Vec<Changed>,
 }
@@ -83,8 +87,17 @@ impl Tally {
         for (folder, files) in other.folders {
             self.note(folder, files);
         }
+        for (file, folder) in other.known {
+            self.know(file, folder);
+        }
         let room = LOOKED_MAX.saturating_sub(self.changed.len());
         self.changed.extend(other.changed.into_iter().take(room));
+    }
+
+    fn know(&mut self, file: FileId, folder: FileId) {
+        if self.known.len() < KNOWN_MAX {
+            self.known.insert(file, folder);
+        }
     }
 
     fn note(&mut self, folder: FileId, files: u64) {
@@ -107,6 +120,29 @@ struct Step {
     epoch: Epoch,
     files: u64,
     folders: HashMap<FileId, u64>,
+    known: HashMap<FileId, FileId>,
+}
+
+impl Step {
+    /// Leaves out what came up again later.
+    fn forget(&mut self, later: &HashMap<FileId, FileId>) {
+        let Step {
+            files,
+            folders,
+            known,
+            ..
+        } = self;
+        known.retain(|file, folder| {
+            let again = later.contains_key(file);
+            if again {
+                *files = files.saturating_sub(1);
+                if let Some(count) = folders.get_mut(folder) {
+                    *count = count.saturating_sub(1);
+                }
+            }
+            !again
+        });
+    }
 }
 
 /// What one actor does.
@@ -200,7 +236,8 @@ impl Recorder {
             }
             InodeVersion::Present(_) => return,
         };
-        self.note_blow(&captured.actors, Some(old.parent), changed);
+        let place = (captured.id, old.parent);
+        self.note_blow(&captured.actors, Some(place), changed);
     }
 
     /// A name leads to another file than in the state before: as editors save, and others encrypt.
@@ -220,8 +257,13 @@ impl Recorder {
         }
     }
 
-    /// `folder`: a file lost its content there. `changed`: the content that took its place.
-    fn note_blow(&self, actors: &[Arc<Actor>], folder: Option<FileId>, changed: Option<Changed>) {
+    /// `lost`: a file lost its content, in this folder. `changed`: the content that took its place.
+    fn note_blow(
+        &self,
+        actors: &[Arc<Actor>],
+        lost: Option<(FileId, FileId)>,
+        changed: Option<Changed>,
+    ) {
         let mut watch = self.watch.lock();
         for actor in actors {
             let by = Arc::as_ptr(actor) as usize;
@@ -229,11 +271,13 @@ impl Recorder {
                 who: actor.clone(),
                 files: 0,
                 folders: HashMap::new(),
+                known: HashMap::new(),
                 changed: Vec::new(),
             });
-            if let Some(folder) = folder {
+            if let Some((file, folder)) = lost {
                 tally.files += 1;
                 tally.note(folder, 1);
+                tally.know(file, folder);
             }
             tally
                 .changed
@@ -290,7 +334,11 @@ impl Recorder {
             epoch,
             files,
             folders: tally.folders.clone(),
+            known: tally.known.clone(),
         };
+        for earlier in &mut course.destroyed {
+            earlier.forget(&tally.known);
+        }
         if scrambled > 0 {
             course.scrambled.push_back(step(scrambled));
         }
@@ -579,6 +627,22 @@ mod tests {
     }
 
     #[test]
+    fn one_file_counts_once_however_often_it_is_saved() {
+        let folder = FileId(1);
+        let mut step = Step {
+            time: Timestamp(0),
+            epoch: Epoch(1),
+            files: 2,
+            folders: HashMap::from([(folder, 2)]),
+            known: HashMap::from([(FileId(7), folder), (FileId(8), folder)]),
+        };
+        step.forget(&HashMap::from([(FileId(8), folder), (FileId(9), folder)]));
+        assert_eq!((step.files, step.folders[&folder]), (1, 1));
+        step.forget(&HashMap::from([(FileId(8), folder)]));
+        assert_eq!(step.files, 1);
+    }
+
+    #[test]
     fn what_was_done_long_ago_does_not_count() {
         let mut course = Course::default();
         let at = |seconds: i64| Timestamp(seconds * 1_000_000_000);
@@ -588,6 +652,7 @@ mod tests {
                 epoch: Epoch(1),
                 files: 10,
                 folders: HashMap::new(),
+                known: HashMap::new(),
             };
             course.destroyed.push_back(step());
             course.scrambled.push_back(step());

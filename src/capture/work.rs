@@ -231,6 +231,7 @@ impl Recorder {
                 };
             // Destroyed while it was read: it may be half of one state and half of another.
             let lost = inode.track.lock().version(epoch).and_then(|v| v.lost);
+            let lost = lost.filter(|_| inode.kind == Kind::File);
             let (found, hashed) = lost.map_or((found, hashed), |reason| (Content::Lost(reason), 0));
             match found {
                 Content::Lost(LostReason::NotImported) => {}

@@ -23,6 +23,8 @@ pub fn path(mount: &Mount) -> PathBuf {
 /// An open door; closed when it is dropped.
 pub struct Door {
     path: PathBuf,
+    /// Device and inode number of the socket.
+    identity: (u64, u64),
     pub(super) listener: UnixListener,
 }
 
@@ -43,14 +45,22 @@ impl Door {
         }
         // It was made as the umask of whoever mounted wanted it.
         fs::set_permissions(FOLDER, fs::Permissions::from_mode(0o755))?;
-        let path = path(mount);
+        Door::at(path(mount))
+    }
+
+    fn at(path: PathBuf) -> io::Result<Door> {
         // Left by a daemon that was killed: the number is this mount's now.
         match fs::remove_file(&path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
         }
         let listener = UnixListener::bind(&path)?;
-        let door = Door { path, listener };
+        let made = fs::symlink_metadata(&path)?;
+        let door = Door {
+            path,
+            identity: (made.dev(), made.ino()),
+            listener,
+        };
         fs::set_permissions(&door.path, fs::Permissions::from_mode(0o666))?;
         door.listener.set_nonblocking(true)?;
         Ok(door)
@@ -59,8 +69,28 @@ impl Door {
 
 impl Drop for Door {
     fn drop(&mut self) {
-        if let Err(error) = fs::remove_file(&self.path) {
+        // The number of a mount that is gone is given to the next one, whose door this may be now.
+        let is_own = fs::symlink_metadata(&self.path)
+            .is_ok_and(|found| (found.dev(), found.ino()) == self.identity);
+        if is_own && let Err(error) = fs::remove_file(&self.path) {
             log::debug!("{}: {error}", self.path.display());
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_leaves_closes_his_own_door_and_no_other() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("0-60");
+        let old = Door::at(path.clone()).expect("a door");
+        let new = Door::at(path.clone()).expect("a door");
+        drop(old);
+        assert!(path.exists(), "the door of the next mount");
+        drop(new);
+        assert!(!path.exists());
     }
 }

@@ -100,6 +100,9 @@ pub fn lost_text(reason: LostReason) -> &'static str {
     }
 }
 
+/// Two states, and the folder at the top.
+type ListOf = (Epoch, Epoch, FileId);
+
 /// Answers questions about the past.
 pub struct History {
     store: Arc<Store>,
@@ -112,7 +115,7 @@ pub struct History {
     /// What changed from one state to another, by folder. A leaf.
     changed: Mutex<Recent<(Epoch, Epoch), Arc<changed::Changed>>>,
     /// The lists of that, as text, by the folder at their top. A leaf.
-    lists: Mutex<Recent<(Epoch, Epoch, FileId), Arc<[u8]>>>,
+    lists: Mutex<Recent<ListOf, Arc<[u8]>>>,
 }
 
 impl History {

@@ -251,11 +251,9 @@ impl Inodes {
 
     /// The kernel forgot `count` look-ups.
     pub fn forget(&self, ino: u64, count: u64) {
-        if let Some(inode) = self.get(ino) {
-            if inode.forget(count) {
-                self.drop_useless_descriptor(&inode);
-                self.drop_if_idle(inode);
-            }
+        if let Some(inode) = self.get(ino).filter(|inode| inode.forget(count)) {
+            self.drop_useless_descriptor(&inode);
+            self.drop_if_idle(inode);
         }
     }
 

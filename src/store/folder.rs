@@ -241,7 +241,9 @@ fn unreadable(path: &Path, errno: Errno) -> StoreError {
 fn is_of_database(name: &str) -> bool {
     let numbered = |rest: &str| rest.chars().all(|c| c.is_ascii_digit() || c == '-');
     match name.rsplit_once('.') {
-        Some((number, "log" | "sst" | "dbtmp")) => numbered(number),
+        Some((number, "log" | "sst")) => numbered(number),
+        // The list of options is written under another name before it has its own.
+        Some((number, "dbtmp")) => numbered(number.strip_prefix("OPTIONS-").unwrap_or(number)),
         Some(_) => name.starts_with("LOG.old."),
         None => {
             matches!(name, "CURRENT" | "IDENTITY" | "LOCK" | "LOG")

@@ -301,6 +301,7 @@ fn what_was_left_out_is_kept_when_it_is_first_changed() {
     let from = File::open(mounted.join("over")).expect("opened");
     let copied = sys::copy_range(&from, 0, &opened("copied"), 9_000, 5_000);
     assert_eq!(copied.expect("copied"), 5_000);
+    drop(from);
     fs::remove_dir_all(mounted.join("many")).expect("rm -r");
     mounted.sync();
     for name in ["over", "cut", "anew", "gone", "replaced", "mode", "copied"] {
@@ -316,12 +317,9 @@ fn what_was_left_out_is_kept_when_it_is_first_changed() {
     let made = mounted.checkpoints().len() - states;
     assert!(made < many / 2, "{made} states for {many} files");
     mounted.snapshot("now");
-    let live = Tree::read(&mounted.point);
-    let now = Tree::read(&mounted.past("now", ""));
     // What was never changed is still not there to be read.
     let unread = fs::read(mounted.past("now", "later"));
     assert_eq!(sys::errno(&unread), libc::EIO);
-    assert_eq!(live.entries.len(), now.entries.len());
     assert_eq!(
         read(mounted.past("now", "over")),
         read(mounted.join("over"))

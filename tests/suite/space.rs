@@ -57,8 +57,9 @@ fn growth_below(floor: u64, disk: &Path, store: &Path, end: &AtomicBool) -> u64 
 /// Work that has been going on for a while is recorded when this returns, or not at all.
 const LONG: Duration = Duration::from_secs(120);
 
-/// What history may take of the last part, at the most: what it was just writing.
-const GROWTH: u64 = 8 << 20;
+/// What history may take of the last part, at the most: what it was just writing when the user got
+/// there. That is one flush of the database's buffers (`limits::WRITE_BUFFERS`) and the log.
+const GROWTH: u64 = rewindfs::limits::WRITE_BUFFERS as u64 + (8 << 20);
 
 #[test]
 fn history_leaves_the_last_part_of_a_disk_to_its_user() {

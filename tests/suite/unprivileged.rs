@@ -92,7 +92,7 @@ fn under_his_own_mount_everything_is_his_and_nothing_another_ones() {
         .ok();
     let mounted = Mounted::found(home.sandbox.work(), home.sandbox.work());
     home.sh(
-        "$R sync $W; stat -c '%a %U %g' $W/.snapshots; $R snapshot $W mine; $R hold $W mine
+        "echo more > $W/more; $R sync $W; stat -c '%a %U %g' $W/.snapshots; $R snapshot $W mine; $R hold $W mine
          if rmdir $W/.snapshots/mine; then exit 9; fi
          echo two > $W/file; $R sync $W
          $R release $W mine; $R delete $W mine --now; mkdir $W/.snapshots/again

@@ -43,11 +43,14 @@ const SAME_EPOCH: u64 = 8;
 /// A version and what it is called.
 type Called = (Vec<u8>, Version);
 
+/// Of a name, by the number of its node and the newest epoch then.
+type Kept<T> = Mutex<Recent<(u128, Epoch), Arc<[T]>>>;
+
 /// What was found out about names, as of an epoch: whoever lists a folder asks for each of them.
 pub(super) struct LookedAt {
     /// Leaves both.
-    tenures: Mutex<Recent<(u128, Epoch), Arc<[Tenure]>>>,
-    versions: Mutex<Recent<(u128, Epoch), Arc<[Called]>>>,
+    tenures: Kept<Tenure>,
+    versions: Kept<Called>,
 }
 
 impl LookedAt {
@@ -148,7 +151,7 @@ impl SnapDir {
         emit: Emit<'_>,
     ) -> Answer<()> {
         let tenures = self.tenures(view, (host, path))?;
-        let mut count = offset.checked_sub(NAME_COOKIE).unwrap_or(0);
+        let mut count = offset.saturating_sub(NAME_COOKIE);
         let mut after = self.cursors.get(ino, NAME_COOKIE | count);
         let mut skip = match after {
             Some(_) => 0,

@@ -143,6 +143,10 @@ fn a_store_that_was_half_made_is_made_and_a_used_one_is_not() {
     let mut disk = OnDisk::new();
     disk.store = None;
     std::fs::remove_file(disk.path().join("format")).unwrap();
+    // As RocksDB writes its options, before they have their name.
+    let options = disk.path().join("rocks").join("OPTIONS-000007.dbtmp");
+    std::fs::write(options, "").unwrap();
+    assert!(Store::is_half_made(&disk.path()).unwrap());
     let store = Store::create(&disk.path(), StoreOptions::default()).unwrap();
     store.commit(whole(1)).unwrap();
     drop(store);
