@@ -14,7 +14,6 @@
 
 pub mod actor;
 mod alarm;
-mod alarm_folders;
 mod clock;
 mod commit;
 mod content;
