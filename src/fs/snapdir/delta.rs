@@ -7,13 +7,12 @@
 //! itself, that one is served.
 
 use super::SnapDir;
-use super::errno::NO_ENTRY;
 use super::listing::{DOTS, Emit, Item};
 use super::node::Node;
-use super::top::{LATEST, LATEST_COOKIE, Named, directory_in_state, place_of};
+use super::top::{LATEST, LATEST_COOKIE, Named, place_of};
 use super::tree::{Directory, is_kept, node_of};
 use crate::format::record::Kind;
-use crate::fs::{Answer, Attributes, Stop};
+use crate::fs::{Answer, Attributes};
 use crate::history::changed::{self, Shown, Since};
 use crate::history::{Found, State, StateName, path, state};
 use crate::id::{Epoch, FileId};
@@ -32,21 +31,7 @@ impl SnapDir {
         (host, since): (u64, Since),
         name: &[u8],
     ) -> Answer<Option<Named>> {
-        let Ok(text) = std::str::from_utf8(name) else {
-            return Ok(None);
-        };
-        let now = self.host.now();
-        let resolved = StateName::parse(text, now, &self.zone).and_then(|state_name| {
-            let state = state_name.resolve(view, now)?;
-            Ok((state_name, state))
-        });
-        let (state_name, state) = match resolved.map_err(Stop::from) {
-            Ok((state_name, Some(state))) => (state_name, state),
-            Ok((_, None)) | Err(NO_ENTRY) => return Ok(None),
-            Err(stop) => return Err(stop),
-        };
-        let directory = self.host.describe(host)?;
-        let Some(found) = directory_in_state(view, &directory, state.epoch)? else {
+        let Some((text, state_name, state, found)) = self.state_below(view, host, name)? else {
             return Ok(None);
         };
         let by_name = !matches!(state_name, StateName::Time(_));

@@ -1,6 +1,5 @@
-//! The names directly in a `.snapshots`: snapshots, `latest`, `@TIME`, `.checkpoints`, `.history`, `.incremental`,
-//! `.differential`; and what can
-//! be done to them.
+//! The names directly in a `.snapshots`: snapshots, `latest`, `@TIME`, `.checkpoints`, `.history`,
+//! `.incremental`, `.differential`; and what can be done to them.
 //!
 //! A name is there only if the directory was there in the state that it means: as the same
 //! directory (by file id), else as what stood at its present path. One directory per state: every
@@ -33,6 +32,9 @@ const HISTORY_COOKIE: u64 = 5;
 
 /// A node, and what it is in its state.
 pub(super) type Named = (Node, Option<Found>);
+
+/// A name as text, what it says, the state that it means, and a directory in that.
+pub(super) type Below<'n> = (&'n str, StateName, State, Found);
 
 impl SnapDir {
     /// Makes a snapshot of the whole tree; the answer is the new directory. Durable on return.
@@ -103,18 +105,14 @@ impl SnapDir {
         }
     }
 
-    pub(super) fn lookup_name(
+    /// The state that a name directly in a `.snapshots` stands for, and the directory of that
+    /// `.snapshots` in it; `None` if there is no such name there.
+    pub(super) fn state_below<'n>(
         &self,
         view: &View<'_>,
         host: u64,
-        name: &[u8],
-    ) -> Answer<Option<Named>> {
-        if name == CHECKPOINTS {
-            return Ok(Some((Node::Checkpoints { host }, None)));
-        }
-        if let Some((_, _, node)) = ours(host).into_iter().find(|(_, ours, _)| *ours == name) {
-            return Ok(Some((node, None)));
-        }
+        name: &'n [u8],
+    ) -> Answer<Option<Below<'n>>> {
         let Ok(text) = std::str::from_utf8(name) else {
             return Ok(None);
         };
@@ -129,7 +127,23 @@ impl SnapDir {
             Err(stop) => return Err(stop),
         };
         let directory = self.host.describe(host)?;
-        let Some(found) = directory_in_state(view, &directory, state.epoch)? else {
+        let found = directory_in_state(view, &directory, state.epoch)?;
+        Ok(found.map(|found| (text, state_name, state, found)))
+    }
+
+    pub(super) fn lookup_name(
+        &self,
+        view: &View<'_>,
+        host: u64,
+        name: &[u8],
+    ) -> Answer<Option<Named>> {
+        if name == CHECKPOINTS {
+            return Ok(Some((Node::Checkpoints { host }, None)));
+        }
+        if let Some((_, _, node)) = ours(host).into_iter().find(|(_, ours, _)| *ours == name) {
+            return Ok(Some((node, None)));
+        }
+        let Some((text, state_name, state, found)) = self.state_below(view, host, name)? else {
             return Ok(None);
         };
         let place = match place_of(text, &state_name, &state) {
