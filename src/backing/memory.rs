@@ -1,10 +1,10 @@
 //! What the C library does with memory that was freed. Its defaults suit a program that is alone on
 //! the machine: an arena for each thread, and what is free in the midst of one is kept.
 
-/// Arenas of all threads together. More make allocation no faster here, and each keeps its own
-/// free memory.
+/// Arenas of all threads together: as many as threads run at once, up to this many. Each keeps its
+/// own free memory.
 #[cfg(target_env = "gnu")]
-const ARENAS: i32 = 2;
+const ARENAS_MAX: usize = 8;
 /// Pieces from this size on, bytes, are given back when they are freed, not kept in an arena: the
 /// database writes into blocks of 1 MiB. Left to itself the library raises this bound by and by.
 #[cfg(target_env = "gnu")]
@@ -12,11 +12,15 @@ const GIVEN_BACK: i32 = 512 << 10;
 
 /// To be called before there are threads.
 pub fn bound_memory() {
-    // Safe because mallopt takes two numbers and may be called at any time.
     #[cfg(target_env = "gnu")]
-    unsafe {
-        libc::mallopt(libc::M_ARENA_MAX, ARENAS);
-        libc::mallopt(libc::M_MMAP_THRESHOLD, GIVEN_BACK);
+    {
+        let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get());
+        let arenas = cores.clamp(2, ARENAS_MAX) as i32;
+        // Safe because mallopt takes two numbers and may be called at any time.
+        unsafe {
+            libc::mallopt(libc::M_ARENA_MAX, arenas);
+            libc::mallopt(libc::M_MMAP_THRESHOLD, GIVEN_BACK);
+        }
     }
 }
 

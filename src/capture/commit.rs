@@ -27,7 +27,7 @@ use std::time::{Duration, Instant};
 
 /// How long the committer sleeps when nothing rings.
 const IDLE: Duration = Duration::from_millis(500);
-/// Files in an epoch after which the memory that they took is given back.
+/// Files in epochs that were committed, after which the memory that they took is given back.
 const MANY: usize = 5_000;
 /// The live disk is synced this often, so that less has to be read again after a power cut.
 const SYNC_EVERY: Duration = Duration::from_secs(300);
@@ -78,15 +78,20 @@ impl Recorder {
         for inode in notes.inodes() {
             self.forget_version(inode, pending.body.number);
         }
-        let many = notes.inode_count() >= MANY;
+        let files = notes.inode_count();
         drop(notes);
-        if many {
-            backing::give_memory_back();
-        }
         let mut cutter = self.cutter.lock();
         cutter.weight -= pending.weight;
         cutter.pending.pop_front();
+        cutter.given_up += files;
+        let many = cutter.given_up >= MANY;
+        if many {
+            cutter.given_up = 0;
+        }
         drop(cutter);
+        if many {
+            backing::give_memory_back();
+        }
         let time = match &outcome {
             Outcome::Committed => pending.body.cut.lock().map(|cut| cut.time),
             Outcome::Nothing | Outcome::Failed(_) => None,

@@ -139,6 +139,8 @@ struct Cutter {
     pending: VecDeque<Arc<Pending>>,
     /// What they weigh together (`limits::PENDING_WEIGHT`).
     weight: u64,
+    /// Files of those that were committed since memory was given back.
+    given_up: usize,
 }
 
 /// An epoch that was cut, with what came of it.
@@ -252,6 +254,7 @@ impl Recorder {
                 last_cut: Instant::now(),
                 pending: VecDeque::new(),
                 weight: 0,
+                given_up: 0,
             }),
             signal,
             scan: scan_state::ScanState::default(),
