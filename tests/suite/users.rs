@@ -3,6 +3,7 @@
 
 use crate::harness::compare::Tree;
 use crate::harness::loopfs::LoopFs;
+use crate::harness::run::wait_for;
 use crate::harness::twin::twins;
 use crate::harness::{Cmd, Mounted, Sandbox, sys, text, write};
 use std::fs::{self, File, OpenOptions};
@@ -185,14 +186,19 @@ fn limits(root: &Path) -> [(u64, i32); 2] {
     })
 }
 
-/// ext4 gives the blocks back when its journal commits, not before.
+/// ext4 gives the blocks back when its journal commits, not before, and not while a process that
+/// another test is just starting still has the descriptor.
 fn remove_for_good(path: &Path) {
     fs::remove_file(path).expect("unlink");
     let disk = path
         .ancestors()
         .find(|dir| dir.ends_with("disk"))
         .expect("the small disk");
-    Cmd::new("sync").arg("-f").arg(disk).run().ok();
+    wait_for("the space to come back", || {
+        Cmd::new("sync").arg("-f").arg(disk).run().ok();
+        let stat = rustix::fs::statvfs(disk).expect("statvfs");
+        stat.f_bfree * stat.f_frsize > 50 << 20
+    });
 }
 
 /// A directory on a small ext4 that keeps 30 % for root, mounted with its store elsewhere.
