@@ -164,8 +164,9 @@ impl Recorder {
         drop(view);
         let snapshot = new.record(&self.store, epoch, asked)?;
         if let Err(error) = self.store.put_snapshot(&new.name, &snapshot) {
-            // Nobody else would hear of it until the next commit.
-            if !matches!(error, StoreError::NameTaken { .. }) {
+            // Nobody else would hear of it until the next commit; of a write that failed before this
+            // one, he does whose it was.
+            if !matches!(error, StoreError::NameTaken { .. } | StoreError::Poisoned) {
                 self.store_failed(&error);
             }
             return Err(error.into());
