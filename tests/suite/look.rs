@@ -177,7 +177,8 @@ fn broken() -> (Sandbox, Mounted) {
         let answer = if version < 7 { "right" } else { "wrong" };
         let by = Cmd::new("sh").args([
             "-c",
-            &format!("echo echo {answer} {version} > src/run"),
+            // What ends at once may be gone before its command line is read.
+            &format!("echo echo {answer} {version} > src/run; sleep 0.3"),
             &format!("author-{version}"),
         ]);
         by.within(&mounted.point).run().ok();

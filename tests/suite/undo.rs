@@ -297,10 +297,11 @@ echo mine > many/mine; echo mine > repo/tracked.mine; git -C repo add tracked.mi
     (sandbox, mounted)
 }
 
-/// Edits files in the folders that the agent works in, whatever they are called by then.
+/// Edits files in the folders that the agent works in, whatever they are called by then; one that
+/// is renamed between the look and the line is met again under its other name.
 const PERSON: &str = "
 for n in $(seq 40); do
-  for dir in many many-moved; do [ -f $dir/mine ] && echo line $n >> $dir/mine; done
+  for dir in many many-moved; do [ -f $dir/mine ] && echo line $n >> $dir/mine || true; done
   echo line $n >> theirs
   sleep 0.05
 done
