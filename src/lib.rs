@@ -2,7 +2,7 @@
 //!
 //! The layers, each of which knows only those below it (docs/architecture.md has the map):
 //! cli, fuse, control, fs, history, capture, retention, inodes, store, format, backing, and the plain
-//! vocabulary of id, name, limits and time.
+//! vocabulary of id, name, pattern, limits and time.
 
 pub mod backing;
 pub mod capture;
@@ -16,6 +16,7 @@ pub mod id;
 pub mod inodes;
 pub mod limits;
 pub mod name;
+pub mod pattern;
 pub mod restore;
 pub mod retention;
 pub mod store;

@@ -256,3 +256,13 @@ pub const ALARM_HELD: Duration = Duration::from_secs(7 * 24 * 3600);
 pub const ALARM_NEWS: Duration = Duration::from_secs(24 * 3600);
 /// States that alarms hold at most: what is held takes room on the disk that no prune gives back.
 pub const ALARMS_HELD_MAX: usize = 100;
+/// Patterns of what is left out: more than anybody writes, and each path is held against all.
+pub const PATTERNS_MAX: usize = 1000;
+/// Bytes of one of them: as long as a path can be.
+pub const PATTERN_MAX: usize = 4096;
+/// Changes of what is left out that are remembered; beyond, the oldest go, and with them the
+/// knowledge of what states of that time leave out.
+pub const RULES_KEPT: usize = 1000;
+/// How long after something was done to a CACHEDIR.TAG it is looked at: its writer has then written
+/// it.
+pub const TAG_WAIT: Duration = Duration::from_millis(300);

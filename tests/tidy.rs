@@ -7,14 +7,18 @@ use std::path::{Path, PathBuf};
 
 /// Each layer and what it may `use`, as in docs/architecture.md. A layer that is not here does not
 /// exist.
-const LAYERS: [(&str, &[&str]); 16] = [
+const LAYERS: [(&str, &[&str]); 17] = [
     ("id", &[]),
+    ("pattern", &["limits"]),
     ("limits", &[]),
     ("name", &["limits"]),
     ("time", &["limits", "name"]),
     ("backing", &["format", "id", "limits", "name", "time"]),
-    ("format", &["id", "limits", "name", "time"]),
-    ("store", &["format", "id", "limits", "name", "time"]),
+    ("format", &["id", "limits", "name", "pattern", "time"]),
+    (
+        "store",
+        &["format", "id", "limits", "name", "pattern", "time"],
+    ),
     ("retention", &["format", "id", "limits", "name", "time"]),
     (
         "inodes",
@@ -29,6 +33,7 @@ const LAYERS: [(&str, &[&str]); 16] = [
             "inodes",
             "limits",
             "name",
+            "pattern",
             "retention",
             "store",
             "time",
@@ -36,17 +41,21 @@ const LAYERS: [(&str, &[&str]); 16] = [
     ),
     (
         "history",
-        &["capture", "format", "id", "limits", "name", "store", "time"],
+        &[
+            "capture", "format", "id", "limits", "name", "pattern", "store", "time",
+        ],
     ),
     (
         "restore",
-        &["backing", "format", "history", "id", "limits", "time"],
+        &[
+            "backing", "format", "history", "id", "limits", "pattern", "time",
+        ],
     ),
     (
         "fs",
         &[
-            "backing", "capture", "format", "history", "id", "inodes", "limits", "name", "store",
-            "time",
+            "backing", "capture", "format", "history", "id", "inodes", "limits", "name", "pattern",
+            "store", "time",
         ],
     ),
     (
@@ -61,6 +70,7 @@ const LAYERS: [(&str, &[&str]); 16] = [
             "inodes",
             "limits",
             "name",
+            "pattern",
             "retention",
             "store",
             "time",
@@ -86,6 +96,7 @@ const LAYERS: [(&str, &[&str]); 16] = [
             "inodes",
             "limits",
             "name",
+            "pattern",
             "restore",
             "retention",
             "store",

@@ -134,7 +134,7 @@ impl Recorder {
             return Ok(Outcome::Failed("an epoch was never cut".to_owned()));
         };
         let _order = self.scan.commit_order();
-        let waiting = self.scan.unfinished();
+        let waiting = self.scan.unfinished().filter(|on| *on < number);
         let mut batch = Commit {
             epoch: number,
             ..Commit::default()
@@ -190,7 +190,7 @@ impl Recorder {
         batch.live.sort_by_key(|(_, live)| live.is_some());
         // Held until the batch is durable: who withdraws a name either comes before, or finds it.
         let snapshots = pending.snapshots.lock();
-        if waiting.is_none() {
+        if waiting.is_none() && !self.rules.wants_scan() {
             for new in snapshots.iter() {
                 batch
                     .snapshots
@@ -280,7 +280,8 @@ impl Recorder {
             note.child.clone()
         };
         let directory = self.file_id(&note.directory)?;
-        let now = match child {
+        let recorded = |child: &Arc<Inode>| self.records_name(&note.directory, name, child.kind);
+        let now = match child.filter(|child| !note.in_doubt || recorded(child)) {
             Some(child) => Dirent::Present {
                 id: self.file_id(&child)?,
                 kind: child.kind,
@@ -362,6 +363,9 @@ impl Recorder {
         let mut track = inode.track.lock();
         let before = track.versions.len();
         track.versions.retain(|version| version.epoch != epoch);
+        if track.versions.is_empty() && std::mem::take(&mut track.left) {
+            self.has_left(inode);
+        }
         let pins = before - track.versions.len();
         let oldest = track.oldest_pending();
         let freed = track.stash.drop_before(oldest);
@@ -421,7 +425,7 @@ impl Recorder {
 }
 
 pub(super) fn lost_files(batch: &Commit) -> u64 {
-    let lost = |version: &InodeVersion| matches!(version, InodeVersion::Present(record) if matches!(record.content, Content::Lost(_)));
+    let lost = |version: &InodeVersion| matches!(version, InodeVersion::Present(record) if matches!(record.content, Content::Lost(_)) && !record.is_left_out());
     batch
         .inodes
         .iter()

@@ -10,8 +10,9 @@
 //!
 //! The caller holds the `io` locks of all files that are concerned.
 
-use super::Recorder;
 use super::epoch::Held;
+use super::names_deed::NamesDeed;
+use super::{Mark, Recorder};
 use crate::backing;
 use crate::format::record::{Actor, EpochKind, Kind, LostReason, What};
 use crate::id::Epoch;
@@ -61,13 +62,6 @@ pub struct Touch<'a> {
     pub dies: bool,
 }
 
-/// A change of names under way; dropping it ends it.
-pub struct NamesDeed<'a> {
-    recorder: &'a Recorder,
-    held: Option<Arc<Held>>,
-    actor: Arc<Actor>,
-}
-
 impl Recorder {
     /// What `pid` and its descendants change from now on belongs to a run.
     pub fn begin_run(&self, pid: u32, run: u64) {
@@ -97,7 +91,16 @@ impl Recorder {
         if !self.trouble.is_recording() {
             return Ok(None);
         }
-        self.keep_left_out(inode)?;
+        match self.mark(inode) {
+            Mark::Out => return Ok(None),
+            Mark::Tag => {
+                self.note_tag_of(inode);
+                return Ok(None);
+            }
+            Mark::RecordedTag => self.note_tag_of(inode),
+            _ => {}
+        }
+        self.keep_unimported(inode)?;
         self.cut_if_settled(inode)?;
         let held = self.open.load_full();
         let epoch = held.body.number;
@@ -114,12 +117,13 @@ impl Recorder {
                 to.min(now)..to.max(now)
             }
         };
-        if let Some(look) = older {
+        let wanted = |look: &Look| !self.rules.matcher().is_too_large(look.stat.size);
+        if let Some(look) = older.filter(wanted) {
             let end = changed.end.min(look.stat.size);
             self.preserve(inode, epoch, changed.start..end, &look)?;
         }
         let mut track = inode.track.lock();
-        if !track.nameless {
+        if !track.nameless && !track.left {
             track.changed = Some((Instant::now(), epoch));
             if let Some(version) = track.version(epoch) {
                 match *change {
@@ -138,7 +142,7 @@ impl Recorder {
         what: What,
         actor: &Arc<Actor>,
     ) -> Option<Arc<Held>> {
-        if !self.trouble.is_recording() {
+        if !self.trouble.is_recording() || self.mark(inode).is_silent() {
             return None;
         }
         let held = self.open.load_full();
@@ -170,28 +174,40 @@ impl Recorder {
         {
             panic!("on purpose, as REWINDFS_TEST says");
         }
+        let is_out = |inode: &Arc<Inode>| self.mark(inode).is_silent();
         for touch in touched.iter().filter(|touch| touch.dies) {
+            if is_out(touch.inode) {
+                continue;
+            }
             if self.inodes.keep_descriptor(touch.inode).is_err() {
                 log::warn!(
                     "inode {} can't be kept open while it is removed",
                     touch.inode.ino
                 );
             }
-            self.keep_left_out(touch.inode)?;
+            self.keep_unimported(touch.inode)?;
             self.cut_if_settled(touch.inode)?;
+        }
+        for change in names {
+            self.note_tag(change.directory, change.name);
+        }
+        let recorded = |directory| self.mark(directory) == Mark::Recorded;
+        let any = names.iter().any(|change| recorded(change.directory))
+            || touched.iter().any(|touch| !is_out(touch.inode));
+        if !any {
+            return Ok(NamesDeed {
+                recorder: self,
+                held: None,
+                actor,
+            });
         }
         let held = self.open.load_full();
         for change in names {
-            let mut track = change.directory.track.lock();
-            if self.scan.keeps_names(change.directory.ino) {
-                if track.names.is_empty() {
-                    self.scan.keep(&self.inodes, change.directory, true);
-                }
-                track
-                    .names
-                    .entry(change.name.to_vec())
-                    .or_insert_with(|| change.before.clone());
+            if !recorded(change.directory) {
+                continue;
             }
+            let mut track = change.directory.track.lock();
+            self.keep_name(change, &mut track, held.body.number);
             self.touch(
                 &held,
                 change.directory,
@@ -203,6 +219,9 @@ impl Recorder {
             held.body.doubt_name(change.directory, change.name, &actor);
         }
         for touch in touched {
+            if is_out(touch.inode) {
+                continue;
+            }
             let what = if touch.dies {
                 What::GONE
             } else {
@@ -215,7 +234,7 @@ impl Recorder {
             self.touch(&held, touch.inode, &mut track, what, &actor);
             // What a file holds under its new name is to be found there too: an editor that saves
             // by rename, and later overwrites, leaves each version under the name of the file.
-            if !touch.dies && touch.inode.kind != Kind::Dir && !track.nameless {
+            if !touch.dies && touch.inode.kind != Kind::Dir && !track.nameless && !track.left {
                 track.named = Some((Instant::now(), held.body.number));
             }
         }
@@ -230,13 +249,13 @@ impl Recorder {
     ///
     /// # Errors
     /// `Wait`: there will be when something was captured, or the scan has caught up.
-    pub fn may_remove(&self, inode: &Inode) -> Result<(), Wait> {
-        if !self.trouble.is_recording() {
+    pub fn may_remove(&self, inode: &Arc<Inode>) -> Result<(), Wait> {
+        if !self.trouble.is_recording() || self.mark(inode).is_silent() {
             return Ok(());
         }
         let kept = self.inodes.kept_bytes();
         let full = kept > 0
-            && (inode.track.lock().is_pending() || self.left_out.contains(inode.ino))
+            && (inode.track.lock().is_pending() || self.unimported.contains(inode.ino))
             && self
                 .look(inode)
                 .is_ok_and(|look| kept + look.stat.blocks * 512 > self.options.hooks.kept_bytes);
@@ -303,7 +322,7 @@ impl Recorder {
     }
 
     /// Notes that `inode` is changed in the epoch that is held.
-    fn touch(
+    pub(super) fn touch(
         &self,
         held: &Arc<Held>,
         inode: &Arc<Inode>,
@@ -312,13 +331,13 @@ impl Recorder {
         actor: &Arc<Actor>,
     ) {
         let epoch = held.body.number;
-        self.enrol(inode, track);
+        self.enrol(inode, track, epoch);
         if let Some(older) = track.older_pending(epoch)
             && older.look.is_none()
         {
             self.keep_attributes(inode, older);
         }
-        if track.nameless {
+        if track.nameless || track.left {
             return;
         }
         if track.version(epoch).is_none() {
@@ -336,24 +355,32 @@ impl Recorder {
 
     /// While the scan has not reached `inode`, it has an implicit version of the scan's epoch
     /// with everything in it: makes that explicit before the first change.
-    fn enrol(&self, inode: &Arc<Inode>, track: &mut Track) {
-        if track.nameless {
+    pub(super) fn enrol(&self, inode: &Arc<Inode>, track: &mut Track, by: Epoch) {
+        // What belongs to an epoch before the scan is of the scan's instant, too.
+        if track.nameless || track.left || self.scan.epoch().is_none_or(|scan| scan >= by) {
             return;
         }
         let Some(epoch) = self.scan.enrol(inode.ino) else {
             return;
         };
+        // Those of epochs that were cut when the scan began, and are not recorded yet.
+        for version in track.versions.iter_mut() {
+            if version.epoch < epoch && !version.captured && version.look.is_none() {
+                self.keep_attributes(inode, version);
+            }
+        }
         let mut version = Version::new(epoch);
         version.dirty.everything();
         version.what = What::CONTENT.with(What::ATTRIBUTES);
         self.keep_attributes(inode, &mut version);
         self.scan.keep(&self.inodes, inode, false);
         self.inodes.pin(inode);
-        track.versions.insert(0, version);
+        let at = track.versions.partition_point(|known| known.epoch < epoch);
+        track.versions.insert(at, version);
     }
 
     /// Keeps for an older version what the file's attributes are now, before they change.
-    fn keep_attributes(&self, inode: &Arc<Inode>, version: &mut Version) {
+    pub(super) fn keep_attributes(&self, inode: &Arc<Inode>, version: &mut Version) {
         match self.look(inode) {
             Ok(look) => version.look = Some(look),
             Err(error) => version.lost = Some(lost_reason(&error)),
@@ -463,56 +490,6 @@ impl Recorder {
             at = data.max(hole);
         }
         Ok(pieces)
-    }
-}
-
-impl NamesDeed<'_> {
-    /// Says what the name is now that it is done.
-    pub fn settle(&self, directory: &Inode, name: &[u8], child: Option<&Arc<Inode>>) {
-        if let Some(held) = &self.held {
-            held.body.settle_name(directory, name, child);
-        }
-    }
-
-    /// It failed, and nothing was changed.
-    pub fn undone(&self, names: &[NameChange<'_>]) {
-        for change in names {
-            self.settle(change.directory, change.name, change.before.as_ref());
-        }
-    }
-
-    /// A file was made by this deed.
-    pub fn created(&self, inode: &Arc<Inode>) {
-        let recorder = self.recorder;
-        let Some(held) = &self.held else { return };
-        recorder.scan.note_new(inode.ino, held.body.number);
-        let mut track = inode.track.lock();
-        track.identity = Identity::New;
-        recorder.touch(
-            held,
-            inode,
-            &mut track,
-            What::CREATED.with(What::CONTENT),
-            &self.actor,
-        );
-        track.changed = Some((Instant::now(), held.body.number));
-        let number = held.body.number;
-        if let Some(version) = track.version(number) {
-            version.dirty.everything();
-        }
-    }
-
-    /// The last name of `inode` has gone.
-    pub fn died(&self, inode: &Arc<Inode>) {
-        let bytes = self
-            .recorder
-            .look(inode)
-            .map_or(0, |look| look.stat.blocks * 512);
-        let mut track = inode.track.lock();
-        track.nameless = true;
-        self.recorder.inodes.keep_bytes(&mut track, bytes);
-        drop(track);
-        self.recorder.inodes.set_place(inode, None);
     }
 }
 

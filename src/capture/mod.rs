@@ -22,8 +22,9 @@ pub mod epoch;
 #[cfg(test)]
 mod failing_scan;
 mod hooks;
-mod left_out;
+mod names_deed;
 mod prune;
+mod rules;
 mod scan;
 mod scan_directory;
 mod scan_facts;
@@ -32,12 +33,15 @@ mod signal;
 mod snapshot;
 mod status;
 mod trouble;
+mod unimported;
 mod work;
 
 pub use alarm::words as alarm_words;
-pub use deed::{ContentChange, NameChange, NamesDeed, Touch, Wait};
+pub use deed::{ContentChange, NameChange, Touch, Wait};
 pub use hooks::Hooks;
+pub use names_deed::NamesDeed;
 pub use prune::{Dropped, PruneStatus, Sketch, carry_out, plan_of, sketch};
+pub use rules::{LeftOutFolder, Mark};
 pub use snapshot::{NewSnapshot, Patience, delete_snapshot, rename_snapshot};
 pub use status::{ScanProgress, Status};
 pub use trouble::floor;
@@ -174,6 +178,7 @@ pub struct Recorder {
     cutter: Mutex<Cutter>,
     signal: Arc<Signal>,
     scan: scan_state::ScanState,
+    rules: rules::LiveRules,
     trouble: trouble::Trouble,
     pruner: prune::Pruner,
     queue: work::Queue,
@@ -192,7 +197,7 @@ pub struct Recorder {
     counters: status::Counters,
     from_before: Mutex<FromBefore>,
     watch: Mutex<alarm::Watch>,
-    left_out: left_out::LeftOut,
+    unimported: unimported::Unimported,
 }
 
 /// Whether no state of a store is whole yet: the next scan is the first import.
@@ -258,6 +263,7 @@ impl Recorder {
             }),
             signal,
             scan: scan_state::ScanState::default(),
+            rules: rules::LiveRules::load(&store)?,
             trouble: trouble::Trouble::new(!options.off),
             pruner: prune::Pruner::default(),
             queue: work::Queue::new(),
@@ -272,7 +278,7 @@ impl Recorder {
             counters: status::Counters::default(),
             from_before: Mutex::new(store.from_before()?),
             watch: Mutex::default(),
-            left_out: left_out::LeftOut::default(),
+            unimported: unimported::Unimported::default(),
             store,
             options,
         }))

@@ -105,16 +105,23 @@ impl Recorder {
             let seen = self.signal.count();
             if self.scan.is_running() {
                 self.run_scan();
+            } else if self.rules.wants_scan() && self.may_rescan() {
+                self.begin_rescan();
             } else {
+                self.look_at_tags();
                 self.signal.wait(seen, Duration::from_millis(500));
             }
         }
     }
 
+    fn may_rescan(&self) -> bool {
+        self.trouble.is_recording() && !self.scan.is_stopped() && self.has_room_for_epoch()
+    }
+
     fn run_scan(&self) {
         // Whoever begins one again after a stop holds it until history is kept again.
         drop(self.cutter.lock());
-        let result = self.scan_all();
+        let result = self.await_older().and_then(|()| self.scan_all());
         let epoch = Epoch(self.scan.epoch.load(Ordering::Acquire));
         if let Err(error) = &result {
             match error {
@@ -153,6 +160,21 @@ impl Recorder {
         if result.is_ok() && self.is_behind().unwrap_or(true) {
             self.sync_live();
         }
+    }
+
+    /// What was cut before the scan began is in the store first: the scan compares with that.
+    fn await_older(&self) -> Result<(), ScanError> {
+        let epoch = Epoch(self.scan.epoch.load(Ordering::Acquire));
+        loop {
+            let seen = self.signal.count();
+            self.check_stop()?;
+            let older = |pending: &Arc<super::Pending>| pending.body.number < epoch;
+            if !self.cutter.lock().pending.iter().any(older) {
+                break;
+            }
+            self.signal.wait(seen, Duration::from_millis(50));
+        }
+        Ok(self.begin_rules(epoch)?)
     }
 
     fn scan_all(&self) -> Result<(), ScanError> {
@@ -212,6 +234,10 @@ impl Recorder {
         };
         let birth = live.and_then(|_| self.birth_of(inode));
         let live = live.filter(|live| live.birth == birth);
+        let live = match live {
+            Some(live) if self.is_overtaken(inode, live)? => None,
+            live => live,
+        };
         // Content that is not in the store can't have become other bytes behind the same times.
         let mut unread = false;
         if let Some(live) = live
@@ -240,6 +266,24 @@ impl Recorder {
         self.commit_due_facts(walk)
     }
 
+    /// Whether a file is unchanged, and yet not in the store as it is to be: it was left out and is
+    /// not any more, or the other way round.
+    fn is_overtaken(&self, inode: &Arc<Inode>, live: LiveEntry) -> Result<bool, StoreError> {
+        if !self.rules.is_used() {
+            return Ok(false);
+        }
+        let newest = self.store.view().inode_at(live.id, Epoch::MAX)?;
+        let Some((_, InodeVersion::Present(record))) = newest else {
+            return Ok(true);
+        };
+        let leave = match inode.kind {
+            Kind::Dir => self.mark(inode) == super::Mark::Hollow,
+            Kind::File => self.rules.matcher().is_too_large(record.size),
+            _ => false,
+        };
+        Ok(record.is_left_out() != leave)
+    }
+
     /// Whether the content of a file was not to be imported.
     fn is_from_before(&self, id: FileId) -> Result<bool, StoreError> {
         let newest = self.store.view().inode_at(id, Epoch::MAX)?;
@@ -258,6 +302,8 @@ impl Recorder {
         unread: bool,
     ) -> bool {
         let mut track = inode.track.lock();
+        // It has a name that is recorded, whatever its others are.
+        track.left = false;
         let first = self.scan.reached.lock().insert(inode.ino);
         if !first && !self.scan.meet(inode.serial()) {
             return false;
@@ -285,7 +331,7 @@ impl Recorder {
         }
         let look = self.look(inode).ok();
         if unread {
-            self.left_out.insert(inode.ino);
+            self.unimported.insert(inode.ino);
         }
         if look.is_some_and(|look| walk.is_clean(&look, live, unread)) {
             return false;
@@ -296,7 +342,7 @@ impl Recorder {
         version.xattrs = super::deed::read_xattrs(inode, self.inodes.backing().root()).ok();
         if walk.names_only && look.is_some_and(|look| look.stat.size > 0) {
             version.lost = Some(LostReason::NotImported);
-            self.left_out.insert(inode.ino);
+            self.unimported.insert(inode.ino);
         }
         if look.is_none() {
             version.lost = Some(LostReason::ReadError);

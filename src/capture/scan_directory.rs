@@ -6,8 +6,8 @@
 //!    (`Track::names`). What was kept decides; a listed name counts only if, after its file was
 //!    looked up, nothing was kept of it.
 
-use super::Recorder;
 use super::scan::{ScanError, Walk};
+use super::{Mark, Recorder};
 use crate::backing::{self, DirStream};
 use crate::format::record::{Dirent, Kind};
 use crate::id::{Epoch, FileId};
@@ -21,6 +21,8 @@ use std::sync::Arc;
 struct Reading<'a> {
     directory: &'a Arc<Inode>,
     id: FileId,
+    /// Its names are not recorded: it is as if it were empty.
+    is_hollow: bool,
     /// Names that were changed since the scan began, and are done with.
     told: HashSet<Vec<u8>>,
 }
@@ -42,9 +44,14 @@ impl Recorder {
         let mut reading = Reading {
             directory,
             id: self.file_id(directory)?,
+            is_hollow: self.mark(directory) != Mark::Recorded,
             told: HashSet::new(),
         };
-        self.read_live(walk, &mut reading, outermost, stack)?;
+        if reading.is_hollow {
+            self.check_stop()?;
+        } else {
+            self.read_live(walk, &mut reading, outermost, stack)?;
+        }
         self.find_lost_names(walk, &mut reading, stack)?;
         self.end_reading(walk, &mut reading, stack)?;
         walk.reading = outer;
@@ -163,6 +170,10 @@ impl Recorder {
             }
             Err(error) => return Err(error.into()),
         };
+        if !self.records_name(reading.directory, name, child.kind) {
+            self.inodes.unpin(&child);
+            return Ok(());
+        }
         let track = &reading.directory.track;
         if !track.is_idle() && track.lock().names.contains_key(name) {
             // Changed between the listing and the look: what was kept comes next.
@@ -188,7 +199,9 @@ impl Recorder {
             if !reading.told.insert(name.clone()) {
                 continue;
             }
-            match before {
+            let recorded =
+                |child: &Arc<Inode>| self.records_name(reading.directory, &name, child.kind);
+            match before.filter(recorded) {
                 Some(child) => {
                     self.inodes.pin(&child);
                     self.scan_name(walk, reading.id, &name, child, stack)?;
@@ -239,7 +252,9 @@ impl Recorder {
             };
             after = Some(last.clone());
             for (name, id, kind) in page {
-                let gone = self.is_absent(reading.directory, &name);
+                let gone = reading.is_hollow
+                    || !self.records_name(reading.directory, &name, kind)
+                    || self.is_absent(reading.directory, &name);
                 self.take_kept(walk, reading, stack)?;
                 if gone && !reading.told.contains(&name) {
                     self.lose_name(walk, reading.id, name, (id, kind))?;
@@ -292,6 +307,7 @@ impl Recorder {
         name: &[u8],
         child: &Arc<Inode>,
     ) -> Result<(), ScanError> {
+        self.claim(child);
         self.scan_inode(walk, child)?;
         let now = Dirent::Present {
             id: self.file_id(child)?,
@@ -427,6 +443,7 @@ mod tests {
         let mut reading = Reading {
             directory: &b,
             id: recorder.file_id(&b).unwrap(),
+            is_hollow: false,
             told: HashSet::new(),
         };
         let page = vec![b"x".to_vec()];

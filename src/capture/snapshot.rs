@@ -144,6 +144,7 @@ impl Recorder {
             return Ok(snapshot);
         }
         // Nothing had changed, or the epoch waits for the scan: the name is given afterwards.
+        let again = self.rules.wants_scan();
         self.await_scan(patience)?;
         // A scan that was cut off by a stop has not seen what the name is to stand for.
         if !self.trouble.is_recording() {
@@ -152,7 +153,7 @@ impl Recorder {
         let view = self.store.view();
         let number = pending.body.number;
         let epoch = view
-            .listed_before(number.next())?
+            .listed_before(if again { Epoch::MAX } else { number.next() })?
             .ok_or_else(|| CaptureError::Stopped(self.trouble.reason()))?;
         let state = view.epoch(epoch)?.map(|record| record.state);
         if state != Some(EpochState::Whole) {
@@ -209,7 +210,11 @@ impl Recorder {
 
     /// Waits until the scan that is under way has ended.
     fn await_scan(&self, patience: Patience<'_>) -> Result<(), CaptureError> {
-        let ended = || self.scan.unfinished().is_none().then_some(());
+        let ended = || {
+            let follows = self.rules.wants_scan() && self.trouble.is_recording();
+            let is_over = self.scan.unfinished().is_none() && !(follows && !self.is_ending());
+            is_over.then_some(())
+        };
         self.wait_until(patience, ended)
     }
 

@@ -2,7 +2,7 @@
 
 use super::content::{AsOf, Failed};
 use super::deed::read_xattrs;
-use super::{Pending, Recorder};
+use super::{Mark, Pending, Recorder};
 use crate::backing::Stat;
 use crate::format::record::{
     Actor, Content, FileTime, Inode as InodeRecord, InodeVersion, Kind, LiveEntry, LostReason, What,
@@ -192,6 +192,10 @@ impl Recorder {
     }
 
     fn capture_version(&self, inode: &Arc<Inode>, epoch: Epoch) -> Result<(), StoreError> {
+        if self.mark(inode) == Mark::Linked && !self.is_known(inode)? {
+            self.forget_version(inode, epoch);
+            return Ok(());
+        }
         let id = self.file_id(inode)?;
         let facts = self.facts(inode, epoch);
         let mut captured = Captured {
@@ -234,7 +238,7 @@ impl Recorder {
             let lost = lost.filter(|_| inode.kind == Kind::File);
             let (found, hashed) = lost.map_or((found, hashed), |reason| (Content::Lost(reason), 0));
             match found {
-                Content::Lost(LostReason::NotImported) => {}
+                Content::Lost(LostReason::NotImported | LostReason::LeftOut) => {}
                 Content::Lost(reason) => self.note_unreadable(inode, reason),
                 _ => self.note_readable(inode),
             }
@@ -258,11 +262,31 @@ impl Recorder {
         Ok(())
     }
 
+    /// Of a file with several names, of which we know one where nothing is recorded: whether history
+    /// has it by another.
+    fn is_known(&self, inode: &Arc<Inode>) -> Result<bool, StoreError> {
+        if self.scan.is_running() {
+            // It may be about to be found.
+            return Ok(true);
+        }
+        let identity = inode.track.lock().identity;
+        let id = match identity {
+            Identity::Known(id) => id,
+            Identity::New => return Ok(false),
+            Identity::Unknown => match self.store.live(inode.ino)? {
+                Some(live) if live.birth == self.birth_of(inode) => live.id,
+                _ => return Ok(false),
+            },
+        };
+        let newest = self.store.view().inode_at(id, Epoch::MAX)?;
+        Ok(matches!(newest, Some((_, InodeVersion::Present(_)))))
+    }
+
     /// Takes out what the version says, and looks at the file where no later operation has
     /// kept what it was.
     fn facts(&self, inode: &Arc<Inode>, epoch: Epoch) -> Facts {
         let mut track = inode.track.lock();
-        let nameless = track.nameless;
+        let (nameless, left) = (track.nameless, track.left);
         let last = track
             .versions
             .last()
@@ -300,7 +324,7 @@ impl Recorder {
                 .place
                 .clone()
                 .or_else(|| inode.place().map(|place| (place.parent, place.name))),
-            gone: unlinked || (last && nameless && version.what.has(What::GONE)),
+            gone: unlinked || (last && (nameless || left) && version.what.has(What::GONE)),
             actors: version.actors.clone(),
             before,
         }
@@ -314,8 +338,14 @@ impl Recorder {
         look: &Look,
         relied: &mut Reliance,
     ) -> Result<(Content, u64), Failed> {
+        if inode.kind == Kind::Dir && self.mark(inode) == Mark::Hollow {
+            return Ok((Content::Lost(LostReason::LeftOut), 0));
+        }
         if inode.kind != Kind::File {
             return Ok((Content::Empty, 0));
+        }
+        if self.rules.matcher().is_too_large(look.stat.size) {
+            return Ok((Content::Lost(LostReason::LeftOut), 0));
         }
         if let Some(reason) = facts.lost {
             return Ok((Content::Lost(reason), 0));

@@ -47,7 +47,7 @@ pub enum Command {
     Hold(Hold),
     /// End a hold
     Release(Release),
-    /// Show or set for how long checkpoints are kept
+    /// Show or set for how long checkpoints are kept, and what is left out
     Policy(Policy),
     /// Drop the checkpoints that are not to be kept any longer
     Prune(Prune),

@@ -221,6 +221,7 @@ fn advice(refusal: &Refusal, dir: &Path) -> String {
             let name = quote(name);
             format!("; choose another name, or: rewindfs delete {dir} {name}")
         }
+        Refusal::BadPattern { .. } => "; write it as a line of .gitignore".to_owned(),
         Refusal::NoSnapshot { .. } => format!("; those that exist: rewindfs list {dir}"),
         Refusal::NoDoing { .. } => format!("; look at the list: rewindfs undo {dir}"),
         Refusal::NoState { .. } => {

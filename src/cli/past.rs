@@ -6,12 +6,14 @@
 use super::error::Error;
 use super::progress::Meter;
 use super::reach::{self, Reach};
+use crate::control::kept::LeavesOut;
 use crate::control::locate::{self, LocateError, Place};
 use crate::control::report::Unrecorded;
 use crate::control::request::{Answer, Request, StateFound};
 use crate::history::{History, StateName};
 use crate::id::Epoch;
-use crate::restore::{Asked, Folder, Recorded, Source};
+use crate::pattern::Matcher;
+use crate::restore::{Asked, Folder, LeftOut, Recorded, Source};
 use crate::time::{TimeZone, Timestamp};
 use rustix::fs::{CWD, Mode, OFlags, openat, readlinkat};
 use std::os::fd::OwnedFd;
@@ -140,6 +142,14 @@ pub struct State {
     pub snapdir: String,
 }
 
+impl State {
+    /// Whether something is left out, of it or now.
+    pub fn leaves_out(&self) -> bool {
+        let top = self.source.top();
+        top.is_ok_and(|top| self.source.is_left_out(&top))
+    }
+}
+
 impl Past {
     /// Opens the way to it. `writes`: what is in the directory now will be recorded.
     ///
@@ -262,6 +272,41 @@ impl Past {
         let view = view(&self.root, snapdir, &name);
         let view = view.map_err(|error| self.no_view(&name, error))?;
         Ok(Arc::new(Folder::new(view)))
+    }
+
+    /// What is left out of the directory, and was of a state. Who is not its owner is not told.
+    ///
+    /// # Errors
+    /// When it can't be asked.
+    pub fn left_out(&self, state: &State) -> Result<LeftOut, Error> {
+        match &state.found {
+            Some(found) => self.rules(found.epoch),
+            None => Ok(LeftOut::default()),
+        }
+    }
+
+    /// The same of now alone.
+    ///
+    /// # Errors
+    /// When it can't be asked.
+    pub fn left_out_now(&self) -> Result<LeftOut, Error> {
+        Ok(LeftOut {
+            then: Arc::default(),
+            ..self.rules(0)?
+        })
+    }
+
+    fn rules(&self, epoch: u64) -> Result<LeftOut, Error> {
+        let Answer::Rules { now, then } = self.ask(Request::Rules { epoch }, "policy")? else {
+            return Err(reach::strange(&self.place));
+        };
+        // Of what can't be read nothing was left out.
+        let ready =
+            |rules: LeavesOut| Matcher::new(rules.into()).map_or_else(|_| Arc::default(), Arc::new);
+        Ok(LeftOut {
+            now: ready(now),
+            then: ready(then),
+        })
     }
 
     fn no_view(&self, text: &str, source: io::Error) -> Error {

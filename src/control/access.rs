@@ -51,6 +51,8 @@ impl Who {
                 let left_out = &mut status.left_out;
                 left_out.unreadable.clear();
                 left_out.shadowed.clear();
+                // Patterns are names, too.
+                left_out.excluded.clear();
                 status.missing.iter_mut().for_each(Missing::censor);
                 for alarm in &mut status.alarms {
                     alarm.folder.clear();
@@ -59,6 +61,7 @@ impl Who {
             Answer::LogPage { lines, .. } => {
                 for line in lines {
                     line.folder = None;
+                    line.left_out = None;
                 }
             }
             _ => {}
@@ -90,10 +93,14 @@ fn least(request: &Request) -> Who {
         | Request::Events { .. }
         | Request::Find { .. }
         | Request::Verify { .. }
-        | Request::Policy { set: None }
+        | Request::Rules { .. }
+        | Request::Policy {
+            set: None,
+            leave_out: None,
+        }
         | Request::Prune { terms: None } => Who::Owner,
         Request::Delete { now: true, .. }
-        | Request::Policy { set: Some(_) }
+        | Request::Policy { .. }
         | Request::SetAlarm { .. }
         | Request::Prune { terms: Some(_) }
         | Request::Unmount { .. } => Who::Master,

@@ -19,6 +19,8 @@ pub enum Error {
     Exists { name: String },
     #[error("there is no snapshot {name}")]
     NoSnapshot { name: String },
+    #[error("{reason}")]
+    BadPattern { reason: String },
     /// What was named is no state of this history.
     #[error("{reason}")]
     NoState { reason: String },

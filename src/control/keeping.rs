@@ -3,6 +3,7 @@
 
 use super::error::Error;
 use super::kept::*;
+use super::left_out;
 use super::request::{Answer, PAGE, Progress, Steps};
 use super::service::{Service, Watch, ticking};
 use super::when::When;
@@ -10,6 +11,7 @@ use crate::capture::{self, Sketch};
 use crate::format::keeping::Policy;
 use crate::format::record::Hold;
 use crate::limits;
+use crate::pattern::{Matcher, Rules};
 use crate::retention::{Drop, Keep, Reason};
 use crate::store::{SnapshotAction, SnapshotEvent, StoreError};
 use crate::time::Timestamp;
@@ -20,9 +22,19 @@ impl Service {
     pub(super) fn policy(
         &self,
         set: Option<Policy>,
+        leave_out: Option<LeavesOut>,
         uid: u32,
         watch: &Watch<'_>,
     ) -> Result<Answer, Error> {
+        if let Some(rules) = leave_out.map(Rules::from) {
+            Matcher::new(rules.clone()).map_err(|error| Error::BadPattern {
+                reason: error.to_string(),
+            })?;
+            let changed = self.store.set_rules(&rules, uid)?;
+            if let Some(recorder) = self.recorder.as_ref().filter(|_| changed) {
+                recorder.rules_changed()?;
+            }
+        }
         if let Some(policy) = set {
             self.store.set_policy(policy, uid)?;
             if let Some(recorder) = &self.recorder {
@@ -33,6 +45,7 @@ impl Service {
         Ok(Answer::Policy(Box::new(PolicyReport {
             policy: sketch.policy.into(),
             alarm: self.store.alarm(),
+            left_out: left_out::rules(self)?,
             plan: planned(&sketch, Timestamp::now()),
         })))
     }
@@ -281,6 +294,7 @@ fn log_line(line: &SnapshotEvent) -> LogLine {
         policy: None,
         alarm: None,
         folder: None,
+        left_out: None,
     };
     match &line.action {
         SnapshotAction::Made => {}
@@ -314,6 +328,10 @@ fn log_line(line: &SnapshotEvent) -> LogLine {
         SnapshotAction::AlarmSet { files } => {
             text.deed = Deed::Policy;
             text.alarm = Some(*files);
+        }
+        SnapshotAction::LeftOut { rules } => {
+            text.deed = Deed::Policy;
+            text.left_out = Some(rules.clone().into());
         }
     }
     text

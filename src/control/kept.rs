@@ -3,6 +3,7 @@
 
 use super::when::When;
 use crate::format::keeping::Policy;
+use crate::pattern::Rules;
 use serde::{Deserialize, Serialize};
 
 /// For how long states without a name are kept, in seconds.
@@ -35,8 +36,54 @@ pub struct PolicyReport {
     pub policy: Spans,
     /// From how many files on, that one actor destroys within 10 s, there is an alarm; `None`: never.
     pub alarm: Option<u64>,
+    pub left_out: Vec<LeftOutRule>,
     /// What would go by it now.
     pub plan: Planned,
+}
+
+/// Something that is left out on purpose: exactly one of `pattern`, `caches`, `larger_than` is set.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeftOutRule {
+    /// Folders, with all below them, and files that match it.
+    pub pattern: Option<String>,
+    /// Folders with a valid CACHEDIR.TAG.
+    pub caches: bool,
+    /// The content of files of more bytes.
+    pub larger_than: Option<u64>,
+    /// When it was said, and by whom.
+    pub since: When,
+    pub uid: u32,
+    /// Folders that are left out by it now, as far as they have been met since the mount, at most
+    /// 100 in all; empty when not mounted.
+    pub folders: Vec<String>,
+}
+
+/// What is left out, as it is set.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeavesOut {
+    pub patterns: Vec<String>,
+    pub caches: bool,
+    pub larger_than: Option<u64>,
+}
+
+impl From<Rules> for LeavesOut {
+    fn from(rules: Rules) -> LeavesOut {
+        LeavesOut {
+            patterns: rules.patterns,
+            caches: rules.caches,
+            larger_than: rules.max_file_bytes,
+        }
+    }
+}
+
+impl From<LeavesOut> for Rules {
+    fn from(set: LeavesOut) -> Rules {
+        Rules {
+            patterns: set.patterns,
+            caches: set.caches,
+            max_file_bytes: set.larger_than,
+        }
+    }
 }
 
 /// The answer to `prune --dry-run`: what stays, what goes, and why.
@@ -154,6 +201,9 @@ pub struct LogLine {
     /// Of an alarm: the folder.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub folder: Option<String>,
+    /// What is left out from then on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub left_out: Option<LeavesOut>,
 }
 
 /// A span of time in the largest unit that it is a whole number of: `24h`, `7d`, `1y`.

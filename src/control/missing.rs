@@ -1,11 +1,15 @@
 //! The one list of what history does not have: what, since when, why, and what to do. For everything
-//! that `status` knows of; so nothing is missing in silence.
+//! that `status` knows of, also what is left out on purpose; so nothing is missing in silence.
 
+use super::kept::LeftOutRule;
 use super::report::{Missing, MissingKind, NotRecorded, Status};
 use super::request::User;
 use super::when::When;
 use crate::capture;
 use std::path::Path;
+
+/// Folders that are named of each rule about what is left out.
+const FOLDERS_NAMED: usize = 5;
 
 /// What is seen of a mount from outside.
 #[derive(Default)]
@@ -60,6 +64,7 @@ pub fn list(status: &Status, recorder: Option<&capture::Status>, around: &Around
             )
         });
     }
+    list.extend(left_out.excluded.iter().map(|rule| excluded(rule, &dir)));
     list
 }
 
@@ -180,6 +185,39 @@ fn shadowed(status: &Status, recorder: Option<&capture::Status>) -> Vec<Missing>
     status.left_out.shadowed.iter().map(one).collect()
 }
 
+/// What is left out on purpose: since when by which rule, and what that is.
+fn excluded(rule: &LeftOutRule, dir: &str) -> Missing {
+    let (what, option) = match (&rule.pattern, rule.larger_than) {
+        (Some(pattern), _) => (
+            format!("what matches {pattern}"),
+            format!("--no-exclude '{}'", pattern.replace('\'', r"'\''")),
+        ),
+        (None, Some(most)) => (
+            format!("the content of files of more than {most} bytes"),
+            "--max-file-size none".to_owned(),
+        ),
+        (None, None) => (
+            "what is in folders with a CACHEDIR.TAG".to_owned(),
+            "--no-exclude-caches".to_owned(),
+        ),
+    };
+    let mut why = "it is left out on purpose".to_owned();
+    if !rule.folders.is_empty() {
+        let named = rule.folders.iter().take(FOLDERS_NAMED);
+        let named: Vec<String> = named.map(|path| format!("{path}/")).collect();
+        why += &format!(": {}", named.join(", "));
+        let more = rule.folders.len().saturating_sub(FOLDERS_NAMED);
+        if more > 0 {
+            why += &format!(" and {more} more");
+        }
+    }
+    Missing {
+        since: Some(rule.since),
+        cure: format!("to record it: rewindfs policy {dir} {option}"),
+        ..entry(MissingKind::Excluded, &what, &why)
+    }
+}
+
 impl Missing {
     /// Without names of files and processes: for those who may not know them.
     pub fn censor(&mut self) {
@@ -188,11 +226,64 @@ impl Missing {
             MissingKind::Shadowed => "the view of the past in a folder",
             MissingKind::Mount => "a folder",
             MissingKind::Process => "what a process changes",
+            MissingKind::Excluded => "what a rule names",
             _ => return,
         };
         self.what = what.to_owned();
-        if self.kind == MissingKind::Process {
-            self.why = "it works below the mount".to_owned();
+        match self.kind {
+            MissingKind::Process => self.why = "it works below the mount".to_owned(),
+            MissingKind::Excluded => {
+                self.why = "it is left out on purpose".to_owned();
+                self.cure.clear();
+            }
+            _ => {}
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::time::Timestamp;
+
+    fn rule(pattern: Option<&str>, larger_than: Option<u64>, folders: usize) -> LeftOutRule {
+        LeftOutRule {
+            pattern: pattern.map(ToOwned::to_owned),
+            caches: pattern.is_none() && larger_than.is_none(),
+            larger_than,
+            since: When(Timestamp(7)),
+            uid: 0,
+            folders: (0..folders).map(|number| format!("f{number}")).collect(),
+        }
+    }
+
+    #[test]
+    fn what_is_left_out_on_purpose_is_named_with_its_folders_and_its_way_back() {
+        let one = excluded(&rule(Some("*'s/"), None, 7), "/p");
+        assert_eq!(one.what, "what matches *'s/");
+        assert_eq!(
+            one.why,
+            "it is left out on purpose: f0/, f1/, f2/, f3/, f4/ and 2 more"
+        );
+        assert_eq!(
+            one.cure,
+            r"to record it: rewindfs policy /p --no-exclude '*'\''s/'"
+        );
+        assert_eq!(one.since, Some(When(Timestamp(7))));
+        let large = excluded(&rule(None, Some(9), 0), "/p");
+        assert_eq!(large.what, "the content of files of more than 9 bytes");
+        assert!(large.cure.ends_with("--max-file-size none"), "{large:?}");
+        let caches = excluded(&rule(None, None, 1), "/p");
+        assert!(caches.what.contains("CACHEDIR.TAG"), "{caches:?}");
+        assert!(caches.cure.ends_with("--no-exclude-caches"), "{caches:?}");
+    }
+
+    #[test]
+    fn patterns_and_folders_are_not_for_everybody() {
+        let mut one = excluded(&rule(Some("/secret/"), None, 2), "/p");
+        one.censor();
+        let told = format!("{one:?}");
+        assert!(!told.contains("secret") && !told.contains("f0"), "{told}");
+        assert_eq!(one.since, Some(When(Timestamp(7))));
     }
 }

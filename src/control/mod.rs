@@ -19,6 +19,7 @@ pub mod folder;
 pub mod identity;
 mod keeping;
 pub mod kept;
+pub mod left_out;
 mod listing;
 pub mod locate;
 mod log;

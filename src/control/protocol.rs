@@ -50,7 +50,8 @@ impl Hello {
 mod tests {
     use super::*;
     use crate::control::kept::{
-        Deed, DeletedLine, Group, LogLine, Planned, PolicyReport, Pruned, Spans,
+        Deed, DeletedLine, Group, LeavesOut, LeftOutRule, LogLine, Planned, PolicyReport, Pruned,
+        Spans,
     };
     use crate::control::report::{
         AlarmKind, AlarmLine, DoingLine, EventLine, FindLine, History, LeftOut, Line, LineKind,
@@ -134,7 +135,9 @@ mod tests {
             Request::Log { after: None },
             Request::Policy {
                 set: Some(Policy::default()),
+                leave_out: Some(leaves_out()),
             },
+            Request::Rules { epoch: 1 },
             Request::Prune {
                 terms: Some(planned().terms()),
             },
@@ -244,6 +247,7 @@ mod tests {
                 }],
                 files_from_before: 7,
                 bytes_from_before: 8,
+                excluded: vec![left_out_rule()],
             },
             missing: vec![Missing {
                 kind: MissingKind::Unreadable,
@@ -309,6 +313,25 @@ mod tests {
         }
     }
 
+    fn leaves_out() -> LeavesOut {
+        LeavesOut {
+            patterns: vec![text()],
+            caches: true,
+            larger_than: Some(1),
+        }
+    }
+
+    fn left_out_rule() -> LeftOutRule {
+        LeftOutRule {
+            pattern: Some(text()),
+            caches: false,
+            larger_than: None,
+            since: NOON,
+            uid: 1000,
+            folders: vec![text()],
+        }
+    }
+
     /// What is kept and what goes, and whether it is sound.
     fn answers_about_keeping() -> Vec<Answer> {
         let spans = Spans::from(Policy::default());
@@ -342,14 +365,20 @@ mod tests {
                     folder: Some(text()),
                     bytes: Some(2),
                     policy: Some(spans),
+                    left_out: Some(leaves_out()),
                 }],
                 next: None,
             },
             Answer::Policy(Box::new(PolicyReport {
                 policy: spans,
                 alarm: Some(1000),
+                left_out: vec![left_out_rule()],
                 plan: planned(),
             })),
+            Answer::Rules {
+                now: leaves_out(),
+                then: leaves_out(),
+            },
             Answer::Plan(Box::new(planned())),
             Answer::Pruned(Pruned {
                 states: 1,
@@ -504,6 +533,7 @@ mod tests {
             holds: text(),
         }];
         vec![
+            Error::BadPattern { reason: text() },
             Error::BadName { reason: text() },
             Error::Exists { name: text() },
             Error::NoSnapshot { name: text() },
@@ -546,6 +576,7 @@ mod tests {
             Request::Events { .. } | Request::Find { .. } => {}
             Request::Unmount { .. } | Request::Undelete { .. } | Request::Hold { .. } => {}
             Request::Release { .. } | Request::Deleted { .. } | Request::Log { .. } => {}
+            Request::Rules { .. } => {}
             Request::Policy { .. } | Request::Prune { .. } | Request::Verify { .. } => {}
             Request::SetAlarm { .. } => {}
             Request::Undoable { .. } | Request::Undo { .. } => {}
@@ -554,6 +585,7 @@ mod tests {
         match answer {
             Answer::Snapshot(_) | Answer::Page { .. } | Answer::Done | Answer::Status(_) => {}
             Answer::Deleted { .. } | Answer::DeletedPage { .. } | Answer::LogPage { .. } => {}
+            Answer::Rules { .. } => {}
             Answer::State(_) | Answer::Diff { .. } => {}
             Answer::Doings { .. } | Answer::Events { .. } | Answer::Found { .. } => {}
             Answer::Undoable { .. } | Answer::Undo { .. } | Answer::Run { .. } => {}
@@ -561,7 +593,7 @@ mod tests {
         }
         match error {
             Error::BadName { .. } | Error::Exists { .. } | Error::NoSnapshot { .. } => {}
-            Error::NoState { .. } | Error::NoDoing { .. } => {}
+            Error::NoState { .. } | Error::NoDoing { .. } | Error::BadPattern { .. } => {}
             Error::Held { .. } | Error::TimedOut { .. } | Error::Stopped { .. } => {}
             Error::Interrupted | Error::NotAllowed { .. } | Error::Version { .. } => {}
             Error::Busy { .. } | Error::NotMounted | Error::Unmount { .. } => {}

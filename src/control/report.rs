@@ -2,6 +2,7 @@
 //! `--json` (docs/json.md), their words the user's; how they look on a terminal is the business
 //! of `cli`.
 
+use super::kept::LeftOutRule;
 use super::request::RawPath;
 use super::when::When;
 use crate::format::record::{Gap, SnapshotMode};
@@ -283,6 +284,8 @@ pub struct LeftOut {
     pub files_from_before: u64,
     /// Their bytes.
     pub bytes_from_before: u64,
+    /// What is left out on purpose, as the policy says.
+    pub excluded: Vec<LeftOutRule>,
 }
 
 /// Something that history does not have.
@@ -324,6 +327,8 @@ pub enum MissingKind {
     Shadowed,
     /// From before the first mount.
     FromBefore,
+    /// Left out on purpose.
+    Excluded,
 }
 
 /// A file that can't be recorded.

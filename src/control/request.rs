@@ -2,7 +2,7 @@
 //! the daemon of a mounted directory, or straight into the handlers for an unmounted one.
 
 use super::error::Error;
-use super::kept::{DeletedLine, LogLine, Planned, PolicyReport, Pruned, Terms};
+use super::kept::{DeletedLine, LeavesOut, LogLine, Planned, PolicyReport, Pruned, Terms};
 use super::report::{DoingLine, EventLine, FindLine, Line, Mode, Scan, Status, Unrecorded};
 use super::verified::Verified;
 use super::when::When;
@@ -47,9 +47,14 @@ pub enum Request {
     Log {
         after: Option<When>,
     },
-    /// Shows, or sets, what is kept for how long.
+    /// Shows, or sets, what is kept for how long, and what is left out.
     Policy {
         set: Option<Policy>,
+        leave_out: Option<LeavesOut>,
+    },
+    /// What is left out now, and was when a state was made.
+    Rules {
+        epoch: u64,
     },
     /// From how many files on, that one actor destroys at once, there is an alarm; 0: never.
     SetAlarm {
@@ -265,6 +270,10 @@ pub enum Answer {
         next: Option<When>,
     },
     Policy(Box<PolicyReport>),
+    Rules {
+        now: LeavesOut,
+        then: LeavesOut,
+    },
     Plan(Box<Planned>),
     Pruned(Pruned),
     Verified(Box<Verified>),

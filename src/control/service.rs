@@ -116,11 +116,21 @@ impl Service {
             Request::Release { name } => self.release(&name, uid),
             Request::Deleted { after } => self.deleted(after),
             Request::Log { after } => self.log(after),
-            Request::Policy { set } => self.policy(set, uid, watch),
             Request::SetAlarm { files } => {
                 self.store.set_alarm(files, uid)?;
                 Ok(Answer::Done)
             }
+            Request::Policy { set, leave_out } => self.policy(set, leave_out, uid, watch),
+            Request::Rules { epoch } => Ok(Answer::Rules {
+                now: self
+                    .store
+                    .rules()?
+                    .pop()
+                    .map(|last| last.rules)
+                    .unwrap_or_default()
+                    .into(),
+                then: self.store.rules_at(crate::id::Epoch(epoch))?.into(),
+            }),
             Request::Verify { percent } => self.verify(percent, watch),
             Request::Prune { terms } => self.prune(terms, uid, watch),
             Request::Rename { old, new } => self.rename(&old, &new, uid),

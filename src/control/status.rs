@@ -63,6 +63,7 @@ pub fn report(service: &Service) -> Result<Status, Error> {
     let counted = told.counted;
     let alarms = told.alarms;
     let mut left_out = left_out(told.gaps, told.from_before, recorder.as_ref());
+    left_out.excluded = super::left_out::rules(service).unwrap_or_default();
     if recorder.is_none() {
         // What was not to be imported is told apart from what could not be recorded.
         let known = left_out.files_from_before;
@@ -331,6 +332,7 @@ fn left_out(
         unrecorded,
         files_from_before: from_before.files,
         bytes_from_before: from_before.bytes,
+        excluded: Vec::new(),
     }
 }
 
@@ -369,6 +371,7 @@ fn why(reason: LostReason) -> &'static str {
         LostReason::Gap => "nothing was being recorded",
         LostReason::NotRecorded => "it was changed again before it could be recorded",
         LostReason::NotImported => "it is from before the first mount",
+        LostReason::LeftOut => "it is left out, as the policy says",
     }
 }
 

@@ -2,6 +2,8 @@
 //! (docs/format.md).
 
 use super::record::Snapshot;
+use crate::id::Epoch;
+use crate::pattern::Rules;
 use crate::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -53,6 +55,16 @@ pub struct Deleted {
     pub by_uid: u32,
 }
 
+/// What is left out from a moment on. The newest one is in force.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RulesRecord {
+    pub rules: Rules,
+    pub time: Timestamp,
+    pub by_uid: u32,
+    /// The first state that is made by it; `None`: none is yet.
+    pub from: Option<Epoch>,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -75,6 +87,19 @@ mod tests {
         let bytes = pack(&record);
         assert_eq!(hex(&bytes), "0180a30580f524809a9e0180e7840f0105000207");
         assert_eq!(unpack::<PolicyRecord>(&bytes), Ok(record));
+        let rules = RulesRecord {
+            rules: Rules {
+                patterns: vec!["/a/".to_owned()],
+                caches: true,
+                max_file_bytes: Some(9),
+            },
+            time: Timestamp(1),
+            by_uid: 7,
+            from: Some(Epoch(4)),
+        };
+        let bytes = pack(&rules);
+        assert_eq!(hex(&bytes), "0101032f612f01010902070104");
+        assert_eq!(unpack::<RulesRecord>(&bytes), Ok(rules));
         let deleted = Deleted {
             name: "a".to_owned(),
             snapshot: Snapshot {

@@ -70,6 +70,8 @@ pub enum LostReason {
     NotRecorded,
     /// It was there before the first mount, and was not to be imported (`--import changes`).
     NotImported,
+    /// It is not to be recorded. Of a folder, which has no content: its names are not.
+    LeftOut,
 }
 
 /// The bytes of a regular file.
@@ -150,6 +152,13 @@ pub struct Inode {
     pub parent: FileId,
     /// Its name there.
     pub name: Vec<u8>,
+}
+
+impl Inode {
+    /// Whether it is not to be recorded: of a folder its names, of a file its content.
+    pub fn is_left_out(&self) -> bool {
+        self.content == Content::Lost(LostReason::LeftOut)
+    }
 }
 
 /// What stands under (file id, epoch).

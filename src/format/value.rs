@@ -224,6 +224,7 @@ mod tests {
         golden(&Content::Lost(LostReason::Gap), "010303");
         golden(&Content::Lost(LostReason::NotRecorded), "010304");
         golden(&Content::Lost(LostReason::NotImported), "010305");
+        golden(&Content::Lost(LostReason::LeftOut), "010306");
         golden(&Content::Purged(Hash([0xee; 32])), &format!("0104{ee}"));
     }
 

@@ -11,6 +11,7 @@ use super::{Found, Result, path};
 use crate::format::record::{Change, Inode, Kind};
 use crate::id::{Epoch, FileId};
 use crate::limits;
+use crate::pattern::Matcher;
 use crate::store::View;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -143,9 +144,80 @@ pub fn between(view: &View<'_>, from: Epoch, to: Epoch) -> Result<Vec<Difference
         }
     }
     let mut found = work.found;
+    leave_out(view, (from, to), &mut found)?;
     found.sort_by(|a, b| (&a.path, a.letter).cmp(&(&b.path, b.letter)));
     found.dedup();
     Ok(found)
+}
+
+/// What one of the states does not have because it was left out there is no difference: nobody knows.
+fn leave_out(
+    view: &View<'_>,
+    (from, to): (Epoch, Epoch),
+    found: &mut Vec<Difference>,
+) -> Result<()> {
+    let (mut before, mut after) = (LeftOut::of(view, from)?, LeftOut::of(view, to)?);
+    let mut result = Ok(());
+    found.retain(|one| {
+        let without = match one.letter {
+            Letter::Added => &mut before,
+            Letter::Deleted => &mut after,
+            _ => return true,
+        };
+        match without.has(view, &one.path, one.kind) {
+            Ok(left_out) => !left_out,
+            Err(error) => {
+                result = Err(error);
+                true
+            }
+        }
+    });
+    result
+}
+
+/// What a state leaves out.
+struct LeftOut {
+    at: Epoch,
+    rules: Matcher,
+    /// Folders without their names, as far as they were asked for.
+    folders: HashMap<Vec<u8>, bool>,
+}
+
+impl LeftOut {
+    fn of(view: &View<'_>, at: Epoch) -> Result<LeftOut> {
+        let rules = Matcher::new(view.rules_at(at)?).unwrap_or_default();
+        Ok(LeftOut {
+            at,
+            rules,
+            folders: HashMap::new(),
+        })
+    }
+
+    fn has(&mut self, view: &View<'_>, path: &[u8], kind: Kind) -> Result<bool> {
+        if self.rules.is_empty() {
+            return Ok(false);
+        }
+        if kind != Kind::Dir && self.rules.pattern_for(path, false).is_some() {
+            return Ok(true);
+        }
+        for (end, _) in path.iter().enumerate().filter(|(_, byte)| **byte == b'/') {
+            let folder = &path[..end];
+            let known = self.folders.get(folder).copied();
+            let hollow = match known {
+                Some(hollow) => hollow,
+                None => {
+                    let found = path::walk(view, self.at, folder.split(|byte| *byte == b'/'))?;
+                    let hollow = found.is_some_and(|found| found.inode.is_left_out());
+                    self.folders.insert(folder.to_vec(), hollow);
+                    hollow
+                }
+            };
+            if hollow {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
 }
 
 /// What may differ.

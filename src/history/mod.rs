@@ -97,6 +97,7 @@ pub fn lost_text(reason: LostReason) -> &'static str {
         LostReason::Gap => "history was not being recorded",
         LostReason::NotRecorded => "recording ended before it was recorded",
         LostReason::NotImported => "it is from before the first mount",
+        LostReason::LeftOut => "it is left out, as the policy says",
     }
 }
 

@@ -14,7 +14,42 @@ use parking_lot::Mutex;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
+
+const MARK_BITS: u32 = 3;
+const MARK_MASK: u32 = (1 << MARK_BITS) - 1;
+
+/// `data` can be written to. Changed while `slots` is locked.
+const DATA_WRITABLE: u8 = 1;
+/// Set by use, cleared by the clock of the descriptor budget.
+pub(super) const RECENTLY_USED: u8 = 2;
+/// `data` must stay open: the mode denies the daemon (an ordinary user) a second one.
+pub(super) const DATA_PINNED: u8 = 4;
+
+/// What is so of an entry or not, a bit for each.
+#[derive(Default)]
+pub(super) struct Flags(AtomicU8);
+
+impl Flags {
+    pub(super) fn has(&self, bit: u8) -> bool {
+        self.0.load(Ordering::Relaxed) & bit != 0
+    }
+
+    pub(super) fn set(&self, bit: u8, value: bool) {
+        // Mostly it is so already: that costs no write.
+        if self.has(bit) != value {
+            match value {
+                true => self.0.fetch_or(bit, Ordering::Relaxed),
+                false => self.0.fetch_and(!bit, Ordering::Relaxed),
+            };
+        }
+    }
+
+    /// Clears it, and says what it was.
+    pub(super) fn take(&self, bit: u8) -> bool {
+        self.0.fetch_and(!bit, Ordering::Relaxed) & bit != 0
+    }
+}
 
 /// How to get at the file.
 #[derive(Default)]
@@ -51,12 +86,7 @@ pub struct Inode {
     /// st_ino of the backing file.
     pub backing_ino: u64,
     slots: Mutex<Slots>,
-    /// `data` can be written to. Changed while `slots` is locked.
-    data_writable: AtomicBool,
-    /// Set by use, cleared by the clock of the descriptor budget.
-    pub(super) recently_used: AtomicBool,
-    /// Must stay open: the mode denies the daemon (an ordinary user) a second one.
-    pub(super) data_pinned: AtomicBool,
+    pub(super) flags: Flags,
     /// Look-ups that the kernel has not forgotten. At its largest value it is not counted any
     /// more: the entry stays for ever.
     lookups: AtomicU32,
@@ -68,6 +98,8 @@ pub struct Inode {
     pub track: Tracked,
     /// Held by the thread that captures it; taken by nobody else.
     pub capturing: Mutex<()>,
+    /// Whether it is recorded, and by which of the rules that there were: the affair of `capture`.
+    mark: AtomicU32,
 }
 
 impl std::fmt::Debug for Inode {
@@ -83,14 +115,13 @@ impl Inode {
             kind,
             backing_ino,
             slots: Mutex::default(),
-            data_writable: AtomicBool::new(false),
-            recently_used: AtomicBool::new(false),
-            data_pinned: AtomicBool::new(false),
+            flags: Flags::default(),
             lookups: AtomicU32::new(0),
             pins: AtomicU32::new(0),
             io: Mutex::new(()),
             track: Tracked::default(),
             capturing: Mutex::new(()),
+            mark: AtomicU32::new(0),
         }
     }
 
@@ -121,6 +152,18 @@ impl Inode {
     /// Whether the kernel knows it.
     pub(super) fn is_looked_up(&self) -> bool {
         self.lookups.load(Ordering::Acquire) > 0
+    }
+
+    /// The mark last set: (the generation of rules that it was made by, its bits).
+    pub fn mark(&self) -> (u32, u8) {
+        let word = self.mark.load(Ordering::Acquire);
+        (word >> MARK_BITS, (word & MARK_MASK) as u8)
+    }
+
+    /// Sets the mark; of `bits` the lowest 3.
+    pub fn set_mark(&self, generation: u32, bits: u8) {
+        let word = generation << MARK_BITS | u32::from(bits) & MARK_MASK;
+        self.mark.store(word, Ordering::Release);
     }
 
     /// Where it stands, if it has a name.
@@ -226,11 +269,11 @@ impl Inode {
         mount: BorrowedFd<'_>,
         write: bool,
     ) -> io::Result<(Arc<OwnedFd>, bool)> {
-        self.recently_used.store(true, Ordering::Relaxed);
+        self.flags.set(RECENTLY_USED, true);
         {
             let slots = self.slots.lock();
             if let Some(descriptor) = &slots.data
-                && (!write || self.data_writable.load(Ordering::Relaxed))
+                && (!write || self.flags.has(DATA_WRITABLE))
             {
                 return Ok((descriptor.clone(), false));
             }
@@ -240,31 +283,31 @@ impl Inode {
         let mut slots = self.slots.lock();
         // Somebody may have been quicker, and have one that can do more.
         if let Some(other) = &slots.data
-            && (!write || self.data_writable.load(Ordering::Relaxed))
+            && (!write || self.flags.has(DATA_WRITABLE))
         {
             return Ok((other.clone(), false));
         }
         let grew = slots.data.replace(descriptor.clone()).is_none();
-        self.data_writable.store(write, Ordering::Relaxed);
+        self.flags.set(DATA_WRITABLE, write);
         Ok((descriptor, grew))
     }
 
     pub(super) fn set_data(&self, descriptor: OwnedFd) -> bool {
         let mut slots = self.slots.lock();
-        self.data_writable.store(true, Ordering::Relaxed);
+        self.flags.set(DATA_WRITABLE, true);
         slots.data.replace(Arc::new(descriptor)).is_none()
     }
 
     pub(super) fn take_data(&self) -> Option<Arc<OwnedFd>> {
         let mut slots = self.slots.lock();
-        self.data_writable.store(false, Ordering::Relaxed);
+        self.flags.set(DATA_WRITABLE, false);
         slots.data.take()
     }
 
     /// The descriptor that did the writes, if there is one.
     pub fn written_data(&self) -> Option<Arc<OwnedFd>> {
         let slots = self.slots.lock();
-        let writable = self.data_writable.load(Ordering::Relaxed);
+        let writable = self.flags.has(DATA_WRITABLE);
         slots.data.clone().filter(|_| writable)
     }
 

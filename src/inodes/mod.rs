@@ -16,6 +16,7 @@ pub mod stash;
 pub mod track;
 pub mod tracked;
 
+use inode::{DATA_PINNED, RECENTLY_USED};
 pub use inode::{Inode, Place};
 use name::Name;
 
@@ -376,13 +377,13 @@ impl Inodes {
             self.held(inode);
         }
         if pinned {
-            inode.data_pinned.store(true, Ordering::Relaxed);
+            inode.flags.set(DATA_PINNED, true);
         }
     }
 
     /// Says whether the data descriptor must be kept although others need room.
     pub fn pin_data(&self, inode: &Inode, pinned: bool) {
-        inode.data_pinned.store(pinned, Ordering::Relaxed);
+        inode.flags.set(DATA_PINNED, pinned);
     }
 
     fn held(&self, inode: &Arc<Inode>) {
@@ -396,9 +397,7 @@ impl Inodes {
             let Some(oldest) = place.upgrade() else {
                 continue;
             };
-            if oldest.data_pinned.load(Ordering::Relaxed)
-                || oldest.recently_used.swap(false, Ordering::Relaxed)
-            {
+            if oldest.flags.has(DATA_PINNED) || oldest.flags.take(RECENTLY_USED) {
                 open.push_back(place);
             } else {
                 closed.push(oldest.take_data());

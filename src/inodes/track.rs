@@ -139,6 +139,8 @@ pub struct Track {
     pub recorded: Option<(Content, u64)>,
     /// It has no name any more: nothing of it is noted.
     pub nameless: bool,
+    /// It was recorded and is left out now: nothing of it is noted, and what is noted is preserved.
+    pub left: bool,
     /// Bytes of the live disk that it takes because it is not captured, though it has no name.
     pub kept_bytes: u64,
     /// Of a directory that is not scanned: what the changed names were when the scan began.
@@ -154,6 +156,7 @@ impl Track {
             && self.names.is_empty()
             && self.birth.is_none()
             && !self.nameless
+            && !self.left
     }
 
     /// The newest version before `epoch` that is not captured yet.

@@ -3,6 +3,7 @@
 use super::item::{Bytes, Facts, Fault, Handle, Item, Source, Xattrs};
 use crate::backing::{self, DirStream, Stat};
 use crate::format::record::Kind;
+use crate::pattern::LEFT_OUT_XATTR;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
@@ -104,6 +105,11 @@ impl Source for Folder {
 
     fn target(&self, item: &Item) -> Result<Vec<u8>, Fault> {
         Ok(backing::readlink_fd(item.fd()?)?)
+    }
+
+    fn is_left_out(&self, item: &Item) -> bool {
+        let said = item.fd().map(|fd| backing::get_xattr(fd, LEFT_OUT_XATTR));
+        matches!(said, Ok(Ok(_)))
     }
 
     fn open(&self, item: &Item) -> Result<Box<dyn Bytes + '_>, Fault> {

@@ -89,6 +89,9 @@ pub trait Source: Send + Sync {
     fn xattrs(&self, item: &Item) -> Result<Xattrs, Fault>;
     /// The target of a symlink.
     fn target(&self, item: &Item) -> Result<Vec<u8>, Fault>;
+    /// Whether it was left out when its state was made: a folder without its names, a file without
+    /// its content.
+    fn is_left_out(&self, item: &Item) -> bool;
     /// The bytes of a regular file.
     fn open(&self, item: &Item) -> Result<Box<dyn Bytes + '_>, Fault>;
 }

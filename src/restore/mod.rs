@@ -19,6 +19,7 @@ mod content;
 mod file;
 mod folder;
 mod item;
+mod left_out;
 mod paths;
 mod recorded;
 mod remove;
@@ -31,7 +32,7 @@ mod tests;
 
 pub use folder::Folder;
 pub use item::{Bytes, Facts, Fault, Item, Source, walk};
-pub use paths::{Asked, Options, Overwrite, restore};
+pub use paths::{Asked, LeftOut, Options, Overwrite, restore};
 pub use recorded::Recorded;
 pub use steps::{States, carry_out};
 pub use tally::{Change, Tally, Tell, Trouble};

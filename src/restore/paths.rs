@@ -6,6 +6,7 @@ use super::tree::{Dir, Place, Tree};
 use super::{Folder, item};
 use crate::format::record::Kind;
 use crate::history::path::join;
+use crate::pattern::Matcher;
 use crate::time::Timestamp;
 use std::sync::Arc;
 
@@ -37,6 +38,28 @@ pub struct Options {
     pub since: Option<Timestamp>,
     /// The file system of the target.
     pub device: u64,
+    /// What is left out now, and was when the state was made: none of it is touched.
+    pub left_out: LeftOut,
+}
+
+/// What history leaves out of the target, if that is the directory that it is of.
+#[derive(Clone, Debug, Default)]
+pub struct LeftOut {
+    pub now: Arc<Matcher>,
+    pub then: Arc<Matcher>,
+}
+
+impl LeftOut {
+    /// By which pattern a path is left out, now or then, by itself or with a folder above it.
+    pub(super) fn pattern_for(&self, path: &[u8], is_dir: bool) -> Option<&str> {
+        let now = self.now.pattern_for_all(path, is_dir);
+        now.or_else(|| self.then.pattern_for_all(path, is_dir))
+    }
+
+    /// Whether folders that call themselves caches are left out.
+    pub(super) fn caches(&self) -> bool {
+        self.now.rules().caches || self.then.rules().caches
+    }
 }
 
 /// A path, as names from the top of the tree down; none for the whole tree.

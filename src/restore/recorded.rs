@@ -84,6 +84,10 @@ impl Source for Recorded {
         Ok(found(item)?.inode.target.clone())
     }
 
+    fn is_left_out(&self, item: &Item) -> bool {
+        found(item).is_ok_and(|found| found.inode.is_left_out())
+    }
+
     fn open(&self, item: &Item) -> Result<Box<dyn Bytes + '_>, Fault> {
         let inode = &found(item)?.inode;
         let (content, size) = match inode.kind {

@@ -27,6 +27,10 @@ impl Tree<'_> {
         if item.facts.dev != self.options.device {
             return kept("another file system is mounted there");
         }
+        let (kind, now) = (item.facts.kind, Some(&item));
+        if let Some(reason) = self.left_out(path, kind, now) {
+            return kept(&reason);
+        }
         if item.facts.kind == Kind::Dir && !self.empty(&item, path, depth) {
             return false;
         }

@@ -2,6 +2,7 @@
 //! refused if what it is about does not look any more as it did when it was planned.
 
 use super::item::{self, Fault, Item, Source};
+use super::left_out::is_cache;
 use super::paths::Options;
 use super::tally::{Change, Tally, Tell, Trouble};
 use super::tree::{Dir, Place, Tree};
@@ -114,6 +115,10 @@ impl Steps<'_> {
             self.conflict(&step.path, "the past itself");
             return Ok(());
         }
+        if let Some(reason) = self.left_out(step)? {
+            self.tell.kept(&step.path, &reason);
+            return Ok(());
+        }
         match &step.deed {
             Deed::Remove => self.remove(step),
             Deed::Rename { to } => self.rename(step, to),
@@ -126,6 +131,46 @@ impl Steps<'_> {
                 Ok(())
             }
         }
+    }
+
+    /// Why what a step is about is not touched: history leaves it out now.
+    fn left_out(&self, step: &Step) -> Result<Option<String>, Fault> {
+        let rules = &self.options.left_out;
+        let mut paths = vec![step.path.as_slice()];
+        if let Deed::Rename { to } = &step.deed {
+            paths.push(to);
+        }
+        for path in paths {
+            let above = split(path).0;
+            let pattern = match step.kind {
+                // Itself it is recorded.
+                Kind::Dir => rules.pattern_for(above, true),
+                _ => rules.pattern_for(path, false),
+            };
+            if let Some(pattern) = pattern {
+                return Ok(Some(format!("it is left out of history ({pattern})")));
+            }
+            if rules.caches() && self.is_in_cache(above)? {
+                return Ok(Some("it is left out of history (CACHEDIR.TAG)".to_owned()));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Whether a directory says that it is a cache, or one above it does.
+    fn is_in_cache(&self, path: &[u8]) -> Result<bool, Fault> {
+        let names = names(path);
+        for count in 1..=names.len() {
+            match item::walk(self.live, &names[..count])? {
+                Some(folder) if folder.facts.kind == Kind::Dir => {
+                    if is_cache(&folder) {
+                        return Ok(true);
+                    }
+                }
+                _ => return Ok(false),
+            }
+        }
+        Ok(false)
     }
 
     /// The directory of a path; `None`: it would have been made by then, in a dry run.

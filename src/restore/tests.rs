@@ -45,6 +45,7 @@ fn run(past: &Past, at: Epoch, folder: &Path, in_place: bool) -> (Tally, Vec<Str
         in_place,
         snapdir: Some(b".snapshots".to_vec()),
         since: None,
+        left_out: LeftOut::default(),
         device,
     };
     let source = Recorded::new(History::new(past.store.clone()), at);

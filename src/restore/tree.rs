@@ -213,6 +213,9 @@ impl<'t> Tree<'t> {
                 return;
             }
         };
+        if self.keeps_entry(&place, &item, now.as_ref()) {
+            return;
+        }
         let never = self.options.overwrite == Overwrite::Never;
         match now {
             Some(now) if now.facts.kind == Kind::Dir && item.facts.kind == Kind::Dir => {
@@ -229,6 +232,41 @@ impl<'t> Tree<'t> {
                 _ => self.special(&place, &item, now),
             },
         }
+    }
+
+    /// What is left out, now or then, stays as it is: of a folder all that is in it.
+    fn keeps_entry(&self, place: &Place<'t>, item: &Item, now: Option<&Item>) -> bool {
+        let path = place.path();
+        let now_dir = now.filter(|now| now.facts.kind == Kind::Dir);
+        if item.facts.kind == Kind::Dir && (now.is_none() || now_dir.is_some()) {
+            // Itself it is recorded, and what is in it is asked of later.
+            return self.above_is_left_out(&path);
+        }
+        let kinds = [Some(item.facts.kind), now.map(|now| now.facts.kind)];
+        let reason = kinds
+            .into_iter()
+            .flatten()
+            .find_map(|kind| self.left_out(&path, kind, now_dir));
+        let reason = reason.or_else(|| {
+            let unread = item.facts.kind == Kind::File && self.source.is_left_out(item);
+            unread.then(|| "its content was left out of that state".to_owned())
+        });
+        if let Some(reason) = &reason {
+            self.keep(&path, reason);
+        }
+        reason.is_some()
+    }
+
+    /// Whether it is in a folder that is left out: who asked for just that is told.
+    fn above_is_left_out(&self, path: &[u8]) -> bool {
+        let Some(end) = path.iter().rposition(|byte| *byte == b'/') else {
+            return false;
+        };
+        let reason = self.left_out(&path[..end], Kind::Dir, None);
+        if let Some(reason) = &reason {
+            self.keep(path, reason);
+        }
+        reason.is_some()
     }
 
     /// Something else stands there now.
@@ -364,6 +402,9 @@ impl<'t> Tree<'t> {
     fn inside(&self, dir: &Arc<Dir<'t>>, item: &Item, depth: usize) {
         if depth > limits::RESTORE_DEPTH {
             self.conflict(&dir.path, "it lies too deep");
+            return;
+        }
+        if self.keeps_inside(item, dir.live.as_ref(), &dir.path) {
             return;
         }
         let names = match self.source.names(item) {

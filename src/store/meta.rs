@@ -41,6 +41,8 @@ const FROM_BEFORE: &[u8] = b"from before";
 pub(super) const DELETED: &str = "deleted";
 /// What is kept for how long.
 const POLICY: &[u8] = b"policy";
+/// By number, ascending: what is left out from when on.
+pub(super) const LEFT_OUT: &str = "left out";
 const SYNCED: &[u8] = b"synced";
 const ROOT: &[u8] = b"root";
 pub(super) const GAP: &str = "gap";

@@ -28,6 +28,7 @@ mod gaps;
 mod ids;
 mod inflight;
 pub mod kv;
+mod left_out;
 pub mod memory;
 mod meta;
 mod open;

@@ -8,6 +8,7 @@ use crate::format::keeping::Policy;
 use crate::format::key::{self, Family};
 use crate::format::value;
 use crate::limits;
+use crate::pattern::Rules;
 use crate::time::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::sync::atomic::Ordering;
@@ -45,6 +46,10 @@ pub enum SnapshotAction {
     /// From how many files on there is an alarm; 0: never.
     AlarmSet {
         files: u64,
+    },
+    /// What is left out from then on.
+    LeftOut {
+        rules: Rules,
     },
 }
 

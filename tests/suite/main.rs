@@ -8,6 +8,7 @@ mod cli;
 mod crash;
 mod data;
 mod examples;
+mod exclude;
 mod harness;
 mod hostile;
 mod hung;

@@ -43,7 +43,7 @@ const GROUPS: [(&str, &[(&str, &str)]); 5] = [
             ("hold release", ""),
             (
                 "policy prune",
-                "For how long checkpoints are kept; drop the others now",
+                "What is kept and what is left out; drop the others now",
             ),
             ("verify", ""),
         ],

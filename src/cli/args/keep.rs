@@ -123,6 +123,21 @@ pub struct Policy {
     /// or `off`
     #[arg(long, value_name = "FILES")]
     pub alarm: Option<String>,
+    /// Leave out what matches, as a line of .gitignore (also several times)
+    #[arg(long, value_name = "PATTERN")]
+    pub exclude: Vec<String>,
+    /// Take such a pattern back
+    #[arg(long, value_name = "PATTERN")]
+    pub no_exclude: Vec<String>,
+    /// Leave out what is in folders with a valid CACHEDIR.TAG
+    #[arg(long, conflicts_with = "no_exclude_caches")]
+    pub exclude_caches: bool,
+    /// Take that back
+    #[arg(long)]
+    pub no_exclude_caches: bool,
+    /// Leave out the content of larger files, like 2G; `none`: record it (at first)
+    #[arg(long, value_name = "SIZE")]
+    pub max_file_size: Option<String>,
     /// Print the report as JSON
     #[arg(long)]
     pub json: bool,

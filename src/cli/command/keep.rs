@@ -9,28 +9,33 @@ use super::super::quantity::{BadQuantity, count, parse_size, parse_span, size};
 use super::super::quote::quote;
 use super::super::reach;
 use super::locate;
-use crate::control::kept::{Planned, PolicyReport, Spans, span};
+use crate::control::kept::{LeavesOut, LeftOutRule, Planned, PolicyReport, Spans, span};
 use crate::control::locate::Place;
 use crate::control::request::{Answer, Request};
 use crate::format::keeping::Policy;
+use crate::pattern::check;
 use crate::time::TimeZone;
 use std::io::{self, Write, stdout};
+
+/// Folders that are named of each rule on a terminal.
+const FOLDERS_SHOWN: usize = 5;
 
 /// `policy DIR [--keep-all SPAN ...]`.
 pub fn policy(args: &args::Policy) -> Result<Exit, Error> {
     let wishes = Wishes::read(args)?;
     let place = locate(&args.dir.dir, args.dir.store.said().as_deref(), None)?;
-    let mut report = ask_policy(&place, None)?;
+    let mut report = ask_policy(&place, None, None)?;
+    let leaving = Leaving::read(args, &report)?;
     if let Some(files) = wishes.alarm {
         let request = Request::SetAlarm { files };
         if reach::ask(&place, request, &Meter::new("policy"))? != Answer::Done {
             return Err(reach::strange(&place));
         }
-        report = ask_policy(&place, None)?;
+        report = ask_policy(&place, None, None)?;
     }
-    if wishes.any() {
-        let wanted = wishes.over(report.policy);
-        report = ask_policy(&place, Some(wanted))?;
+    if wishes.any() || leaving.is_some() {
+        let wanted = wishes.any().then(|| wishes.over(report.policy));
+        report = ask_policy(&place, wanted, leaving)?;
     }
     let mut out = stdout().lock();
     if args.json {
@@ -40,8 +45,13 @@ pub fn policy(args: &args::Policy) -> Result<Exit, Error> {
     Ok(Exit::Done)
 }
 
-fn ask_policy(place: &Place, set: Option<Policy>) -> Result<PolicyReport, Error> {
-    let answer = reach::ask(place, Request::Policy { set }, &Meter::new("policy"))?;
+fn ask_policy(
+    place: &Place,
+    set: Option<Policy>,
+    leave_out: Option<LeavesOut>,
+) -> Result<PolicyReport, Error> {
+    let request = Request::Policy { set, leave_out };
+    let answer = reach::ask(place, request, &Meter::new("policy"))?;
     match answer {
         Answer::Policy(report) => Ok(*report),
         _ => Err(reach::strange(place)),
@@ -109,6 +119,87 @@ fn alarm(text: &str) -> Result<u64, Error> {
     }
 }
 
+/// What was typed about what is left out.
+struct Leaving;
+
+impl Leaving {
+    /// What is to be left out; `None`: nothing was said about it.
+    fn read(args: &args::Policy, report: &PolicyReport) -> Result<Option<LeavesOut>, Error> {
+        let mut wanted = LeavesOut::default();
+        for rule in &report.left_out {
+            wanted.patterns.extend(rule.pattern.clone());
+            wanted.caches |= rule.caches;
+            wanted.larger_than = wanted.larger_than.or(rule.larger_than);
+        }
+        let before = wanted.clone();
+        for pattern in &args.no_exclude {
+            if !wanted.patterns.contains(pattern) {
+                let known = wanted.patterns.join(" ");
+                let known = if known.is_empty() { "none" } else { &known };
+                return Err(Error::Usage(format!(
+                    "nothing is left out by the pattern {pattern:?}; the patterns: {known}"
+                )));
+            }
+            wanted.patterns.retain(|known| known != pattern);
+        }
+        for pattern in &args.exclude {
+            check(pattern).map_err(|error| Error::Usage(error.to_string()))?;
+            if !wanted.patterns.contains(pattern) {
+                wanted.patterns.push(pattern.clone());
+            }
+        }
+        wanted.caches = (wanted.caches || args.exclude_caches) && !args.no_exclude_caches;
+        match args.max_file_size.as_deref() {
+            None => {}
+            Some("none") => wanted.larger_than = None,
+            Some(text) => {
+                let most = parse_size(text).map_err(|error| Error::Usage(error.to_string()))?;
+                wanted.larger_than = Some(most);
+            }
+        }
+        Ok((wanted != before).then_some(wanted))
+    }
+}
+
+/// What is left out, in one line.
+pub fn leaves_out(rules: &LeavesOut) -> String {
+    let mut all: Vec<String> = rules.patterns.clone();
+    if rules.caches {
+        all.push("caches (CACHEDIR.TAG)".to_owned());
+    }
+    if let Some(most) = rules.larger_than {
+        all.push(format!("the content of files larger than {}", size(most)));
+    }
+    if all.is_empty() {
+        "nothing".to_owned()
+    } else {
+        all.join(", ")
+    }
+}
+
+/// Lines about what is left out on purpose: what, since when, and which folders that are.
+fn left_out_lines(rules: &[LeftOutRule], zone: &TimeZone) -> Vec<String> {
+    let line = |rule: &LeftOutRule| {
+        let what = match (&rule.pattern, rule.larger_than) {
+            (Some(pattern), _) => format!("what matches {pattern}"),
+            (None, Some(most)) => format!("the content of files larger than {}", size(most)),
+            (None, None) => "what is in folders with a CACHEDIR.TAG".to_owned(),
+        };
+        let mut text = format!("{what}, since {}", rule.since.0.local(zone));
+        if !rule.folders.is_empty() {
+            let shown = rule.folders.iter().take(FOLDERS_SHOWN);
+            let shown: Vec<String> = shown.map(|path| format!("{path}/")).collect();
+            text += &format!(": {}", shown.join(", "));
+            let more = rule.folders.len().saturating_sub(FOLDERS_SHOWN);
+            if more > 0 {
+                text += &format!(" and {more} more");
+            }
+        }
+        text
+    };
+    rules.iter().map(line).collect()
+}
+
 fn show_policy(
     out: &mut impl Write,
     report: &PolicyReport,
@@ -123,6 +214,13 @@ fn show_policy(
     let max = policy.max_bytes.map_or("any".to_owned(), size);
     writeln!(out, "size of the store    {max}")?;
     writeln!(out, "snapshots            until they are deleted")?;
+    let left_out = left_out_lines(&report.left_out, &TimeZone::system());
+    for (i, text) in left_out.iter().enumerate() {
+        writeln!(out, "{:<20} {text}", if i == 0 { "left out" } else { "" })?;
+    }
+    if left_out.is_empty() {
+        writeln!(out, "left out             nothing")?;
+    }
     match report.alarm {
         Some(files) => writeln!(out, "alarm                from {} on", count(files, "file"))?,
         None => writeln!(out, "alarm                off")?,

@@ -122,6 +122,13 @@ fn log_row(line: &LogLine, zone: &TimeZone) -> String {
             count(line.states.unwrap_or(0), "checkpoint"),
             size(line.bytes.unwrap_or(0))
         ),
+        Deed::Policy if line.left_out.is_some() => {
+            let rules = line.left_out.clone().unwrap_or_default();
+            format!(
+                "set the policy: leaves out {}",
+                super::keep::leaves_out(&rules)
+            )
+        }
         Deed::Policy => match &line.policy {
             Some(policy) => format!(
                 "set the policy: all {}, hourly {}, daily {}, weekly {}, size {}",
@@ -174,6 +181,7 @@ mod tests {
             policy: None,
             alarm: None,
             folder: None,
+            left_out: None,
         }
     }
 

@@ -36,6 +36,17 @@ pub fn run(args: &args::Restore) -> Result<Exit, Error> {
             state: args.at.clone(),
         });
     }
+    if args.delete && here && state.found.is_none() && state.leaves_out() {
+        return Err(Error::Usage(
+            "what this history leaves out is told to its owner only, so --delete could remove it; \
+             restore without --delete"
+                .to_owned(),
+        ));
+    }
+    let left_out = match here {
+        true => past.left_out(&state)?,
+        false => restore::LeftOut::default(),
+    };
     let target = open_target(args.target.as_deref().unwrap_or(&paths.root), args)?;
     let options = Options {
         delete: args.delete,
@@ -48,6 +59,7 @@ pub fn run(args: &args::Restore) -> Result<Exit, Error> {
             false => None,
         },
         device: target.1,
+        left_out,
     };
     let interrupt = Interrupt::catch().map_err(|source| Error::System {
         action: "signals can't be caught",

@@ -333,6 +333,7 @@ fn ratio(plain: u64, stored: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::control::kept::LeftOutRule;
     use crate::control::missing::{self, Around};
     use crate::control::report::{
         AlarmKind, History, LeftOut, Mounted, Scan, Store, Unreadable, Unrecorded, Waits,
@@ -385,6 +386,14 @@ mod tests {
                 }],
                 files_from_before: 5,
                 bytes_from_before: 9_000_000_000_000,
+                excluded: vec![LeftOutRule {
+                    pattern: Some("/target/".into()),
+                    caches: false,
+                    larger_than: None,
+                    since: NOON,
+                    uid: 1000,
+                    folders: vec!["target".into()],
+                }],
             },
             missing: Vec::new(),
             alarms: vec![AlarmLine {
@@ -459,6 +468,8 @@ mod tests {
              \x20             content from before the first mount (5 files, 8.1 TiB): it was \
              not to be imported, and was not changed since; to record it: rewindfs umount /p; \
              rewindfs mount --import all /p\n\
+             \x20             what matches /target/, since 2026-11-20 10:15:03 +00:00: it is left out on \
+             purpose: target/; to record it: rewindfs policy /p --no-exclude '/target/'\n\
              alarms        2026-11-20 10:15:03 +00:00: rm (pid 8, uid 1000) deleted or overwrote 1200 \
              files in src; before: alarm-2026-11-20-101503, held until 2026-11-20 10:15:03 +00:00\n\
              history       2 snapshots (1 held), 30 checkpoints since 2026-11-20 10:15:03 +00:00\n\
@@ -494,7 +505,10 @@ mod tests {
              \"files_left_out\":1,\"shadowed\":[\"sub\"],\
              \"unrecorded\":[{\"from\":\"2026-11-20T10:15:03.123456789Z\",\"to\":null,\
              \"reason\":\"the disk was full\"}],\
-             \"files_from_before\":5,\"bytes_from_before\":9000000000000},\
+             \"files_from_before\":5,\"bytes_from_before\":9000000000000,\
+             \"excluded\":[{\"pattern\":\"/target/\",\"caches\":false,\"larger_than\":null,\
+             \"since\":\"2026-11-20T10:15:03.123456789Z\",\"uid\":1000,\
+             \"folders\":[\"target\"]}]},\
              \"missing\":[{\"kind\":\"not_yet\",\"what\":\"changes\",\
              \"since\":\"2026-11-20T10:15:03.123456789Z\",\"until\":null,\
              \"why\":\"they are not recorded yet\",\"cure\":\"rewindfs sync /p waits for it\",\

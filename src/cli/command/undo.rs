@@ -250,6 +250,7 @@ impl Session<'_> {
             device: crate::backing::stat_fd(std::os::fd::AsFd::as_fd(&target))
                 .map_err(fault)?
                 .dev,
+            left_out: self.past.left_out_now()?,
         };
         let steps: Vec<Step> = plan.steps.iter().map(step).collect();
         let is_needed = !steps.is_empty() && !self.args.dry_run;

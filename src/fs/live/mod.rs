@@ -281,6 +281,8 @@ fn device_from_kernel(device: u32) -> u64 {
 
 #[cfg(test)]
 mod instants;
+#[cfg(test)]
+mod left_out;
 
 #[cfg(test)]
 mod tests {

@@ -143,10 +143,14 @@ impl Live {
         let deed = self.recorder.names(&names, &touched, self.actor(cx))?;
         match backing::link_fd_at(file.as_fd(), into.as_fd(), name) {
             Ok(()) => {
+                deed.linked(&inode, &directory, name);
                 deed.settle(&directory, name, Some(&inode));
                 // The newest name is the one that stays: who links a file into its place then
                 // removes the old one.
-                self.inodes.set_place(&inode, Some((&directory, name)));
+                let recorded = self.recorder.records_name(&directory, name, inode.kind);
+                if recorded || self.recorder.mark(&inode).is_out() {
+                    self.inodes.set_place(&inode, Some((&directory, name)));
+                }
                 self.inodes.pin(&inode);
                 let stat = self
                     .stat(&inode)
@@ -320,9 +324,12 @@ impl Live {
         }
         let exchange = flags & EXCHANGE != 0;
         let names = [source.change(), target.change()];
+        if self.folders_cross(source, target, exchange) {
+            return self.rename_unnoted(source, target, exchange, rename);
+        }
         let mut touched = vec![Touch {
             inode: moved,
-            dies: false,
+            dies: self.leaves(source, target),
         }];
         if let Some(other) = &target.child {
             let dies = !exchange && target.dies();
@@ -330,6 +337,7 @@ impl Live {
                 self.recorder.may_remove(other)?;
                 self.inodes.keep_descriptor(other)?;
             }
+            let dies = dies || exchange && self.leaves(target, source);
             touched.push(Touch { inode: other, dies });
         }
         let actor = self.actor(cx);
@@ -338,15 +346,18 @@ impl Live {
             deed.undone(&names);
             return Err(error.into());
         }
+        deed.moved(moved, target.directory, target.name, source.links);
         deed.settle(target.directory, target.name, Some(moved));
         self.inodes
             .set_place(moved, Some((target.directory, target.name)));
         if exchange {
-            deed.settle(source.directory, source.name, target.child.as_ref());
             if let Some(other) = &target.child {
+                deed.moved(other, source.directory, source.name, target.links);
+                deed.settle(source.directory, source.name, Some(other));
                 self.inodes
                     .set_place(other, Some((source.directory, source.name)));
             }
+            self.rules_below(source, target);
             return Ok(());
         }
         if flags & WHITEOUT != 0 {
@@ -364,7 +375,79 @@ impl Live {
                 self.left(other, target.directory, target.name);
             }
         }
+        self.rules_below(source, target);
         Ok(())
+    }
+
+    /// A folder comes, by its new name, to be left out, or not to be any more.
+    fn folders_cross(&self, source: &Spot<'_>, target: &Spot<'_>, exchange: bool) -> bool {
+        let crosses = |from: &Spot<'_>, to: &Spot<'_>| {
+            let moved = from.child.as_ref();
+            moved.is_some_and(|moved| self.recorder.folder_crosses(moved, to.directory, to.name))
+        };
+        crosses(source, target) || exchange && crosses(target, source)
+    }
+
+    /// A file that is recorded, and is left out by its new name.
+    fn leaves(&self, from: &Spot<'_>, to: &Spot<'_>) -> bool {
+        from.child.as_ref().is_some_and(|moved| {
+            moved.kind != Kind::Dir
+                && from.links <= 1
+                && self
+                    .recorder
+                    .records_name(from.directory, from.name, moved.kind)
+                && !self
+                    .recorder
+                    .records_name(to.directory, to.name, moved.kind)
+        })
+    }
+
+    /// Moves what a scan then records, whole and at one instant.
+    fn rename_unnoted(
+        &self,
+        source: &Spot<'_>,
+        target: &Spot<'_>,
+        exchange: bool,
+        rename: impl FnOnce() -> io::Result<()>,
+    ) -> Answer<()> {
+        let names = [source.change(), target.change()];
+        let mut inodes = vec![source.directory, target.directory];
+        inodes.extend(source.child.iter().chain(&target.child));
+        let dies = !exchange && target.dies();
+        if let Some(other) = target.child.as_ref().filter(|_| dies) {
+            self.recorder.may_remove(other)?;
+            self.inodes.keep_descriptor(other)?;
+        }
+        self.recorder.keep_all(&inodes, &names);
+        rename()?;
+        if let Some(other) = &target.child {
+            match (exchange, dies) {
+                (true, _) => {
+                    let place = Some((source.directory, source.name));
+                    self.inodes.set_place(other, place);
+                }
+                (false, true) => self.recorder.died_unnoted(other),
+                (false, false) => self.left(other, target.directory, target.name),
+            }
+        }
+        if let Some(moved) = &source.child {
+            let place = Some((target.directory, target.name));
+            self.inodes.set_place(moved, place);
+        }
+        self.recorder.folder_has_moved();
+        Ok(())
+    }
+
+    /// A folder has another name, and what is below it may be left out by that.
+    fn rules_below(&self, source: &Spot<'_>, target: &Spot<'_>) {
+        let folder = [source, target].iter().any(|spot| {
+            spot.child
+                .as_ref()
+                .is_some_and(|child| child.kind == Kind::Dir)
+        });
+        if folder && self.recorder.depends_on_folders() {
+            self.recorder.folder_has_moved();
+        }
     }
 }
 

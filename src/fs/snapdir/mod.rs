@@ -300,6 +300,9 @@ impl SnapDir {
     /// ENODATA.
     pub fn getxattr(&self, cx: &Context, ino: u64, name: &[u8]) -> Answer<Vec<u8>> {
         self.may_ask(cx)?;
+        if name == crate::pattern::LEFT_OUT_XATTR && self.is_left_out(ino)? {
+            return Ok(b"1".to_vec());
+        }
         let mut xattrs = self.xattrs(ino)?.into_iter();
         let found = xattrs.find(|(other, _)| other == name);
         found

@@ -10,6 +10,7 @@ use crate::fs::{Answer, Attributes, Stop};
 use crate::history::{Found, path};
 use crate::id::{Epoch, FileId};
 use crate::limits;
+use crate::pattern::Rules;
 use crate::store::View;
 use std::sync::Arc;
 
@@ -94,6 +95,27 @@ impl SnapDir {
         let mut xattrs = found.inode.xattrs;
         xattrs.retain(|(name, _)| !hide_acl || name != ACL);
         Ok(xattrs)
+    }
+
+    /// Whether its state does not have what is in it: the names of a folder, the content of a file;
+    /// or, of the root of a state, anything that somebody wants left out.
+    pub(super) fn is_left_out(&self, ino: u64) -> Answer<bool> {
+        let node = self.node(ino)?;
+        let view = self.history.view();
+        let Some(found) = self.found(&view, &node)? else {
+            return Ok(false);
+        };
+        if found.id != FileId::ROOT {
+            return Ok(found.inode.is_left_out());
+        }
+        let rules = view
+            .rules_at(Epoch::MAX)
+            .map_err(|_| Stop::Errno(libc::EIO))?;
+        let then = match *node {
+            Node::View { epoch, .. } => view.rules_at(epoch).map_err(|_| Stop::Errno(libc::EIO))?,
+            _ => Rules::default(),
+        };
+        Ok(!(rules == Rules::default() && then == Rules::default()))
     }
 
     /// What the top of a view has to hide of `found`.

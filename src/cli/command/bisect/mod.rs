@@ -246,6 +246,7 @@ impl Copy {
             in_place: false,
             snapdir: None,
             since: None,
+            left_out: restore::LeftOut::default(),
             device,
         };
         let live = Folder::new(target);

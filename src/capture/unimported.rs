@@ -21,12 +21,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 /// The numbers of such files: a bit for each, since neighbours are often made together.
 #[derive(Default)]
-pub(super) struct LeftOut {
+pub(super) struct Unimported {
     any: AtomicBool,
     words: Mutex<HashMap<u64, u64>>,
 }
 
-impl LeftOut {
+impl Unimported {
     /// The content of this file is in no epoch.
     pub(super) fn insert(&self, ino: u64) {
         *self.words.lock().entry(ino / 64).or_default() |= 1 << (ino % 64);
@@ -52,13 +52,14 @@ impl LeftOut {
 }
 
 impl Recorder {
-    /// Before content is destroyed: if it was left out of the first import, gives it a version
+    /// Before content is destroyed: if it was not imported, gives it a version
     /// that holds it. The caller holds the file's `io` lock.
     ///
     /// # Errors
     /// `Wait`: nothing was noted.
-    pub(super) fn keep_left_out(&self, inode: &Arc<Inode>) -> Result<(), Wait> {
-        if !self.left_out.contains(inode.ino) {
+    pub(super) fn keep_unimported(&self, inode: &Arc<Inode>) -> Result<(), Wait> {
+        // Of what is left out by a rule since, nothing more is recorded.
+        if !self.unimported.contains(inode.ino) || inode.track.lock().left {
             return Ok(());
         }
         let newest = self.cutter.lock().pending.back().cloned();
@@ -81,7 +82,7 @@ impl Recorder {
                 self.cut(EpochKind::Checkpoint, false, false, Vec::new());
             }
         }
-        self.left_out.remove(inode.ino);
+        self.unimported.remove(inode.ino);
         Ok(())
     }
 
@@ -115,17 +116,17 @@ mod tests {
 
     #[test]
     fn numbers_are_told_apart_and_taken_out() {
-        let left_out = LeftOut::default();
-        assert!(!left_out.contains(7));
+        let unimported = Unimported::default();
+        assert!(!unimported.contains(7));
         for ino in [0, 7, 63, 64, u64::MAX] {
-            left_out.insert(ino);
+            unimported.insert(ino);
         }
-        assert!(left_out.contains(7) && left_out.contains(64) && left_out.contains(u64::MAX));
-        assert!(!left_out.contains(8) && !left_out.contains(7 + 64));
-        left_out.remove(7);
-        assert!(!left_out.contains(7) && left_out.contains(63));
-        left_out.remove(63);
-        left_out.remove(0);
-        assert_eq!(left_out.words.lock().len(), 2);
+        assert!(unimported.contains(7) && unimported.contains(64) && unimported.contains(u64::MAX));
+        assert!(!unimported.contains(8) && !unimported.contains(7 + 64));
+        unimported.remove(7);
+        assert!(!unimported.contains(7) && unimported.contains(63));
+        unimported.remove(63);
+        unimported.remove(0);
+        assert_eq!(unimported.words.lock().len(), 2);
     }
 }

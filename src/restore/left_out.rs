@@ -1,0 +1,50 @@
+//! What a restore leaves alone because history leaves it out, now or in the state that is restored:
+//! it is not made, not changed and not removed, and that is told.
+
+use super::item::Item;
+use super::tree::Tree;
+use crate::backing;
+use crate::format::record::Kind;
+use crate::pattern::{CACHE_SIGNATURE, CACHE_TAG};
+use std::os::fd::AsFd;
+
+impl Tree<'_> {
+    /// Why what stands at a path, now or then, is not touched; `None`: it may be.
+    pub(super) fn left_out(&self, path: &[u8], kind: Kind, now: Option<&Item>) -> Option<String> {
+        let is_dir = kind == Kind::Dir;
+        if let Some(pattern) = self.options.left_out.pattern_for(path, is_dir) {
+            return Some(format!("it is left out of history ({pattern})"));
+        }
+        let cache = is_dir && self.options.left_out.caches() && now.is_some_and(is_cache);
+        cache.then(|| "it is left out of history (CACHEDIR.TAG)".to_owned())
+    }
+
+    /// A folder that was left out in the state has no names there: those of now stay.
+    pub(super) fn keeps_inside(&self, item: &Item, now: Option<&Item>, path: &[u8]) -> bool {
+        let was = self.source.is_left_out(item);
+        let reason = match was {
+            true => Some("its files were left out of that state".to_owned()),
+            false => self.left_out(path, Kind::Dir, now),
+        };
+        if let Some(reason) = &reason {
+            self.keep(path, reason);
+        }
+        reason.is_some()
+    }
+}
+
+/// Whether a folder of now says that it is a cache.
+pub(super) fn is_cache(folder: &Item) -> bool {
+    let read = || -> Option<bool> {
+        let tag = backing::open_path_at(folder.fd().ok()?, CACHE_TAG).ok()?;
+        let kind = Kind::from_mode(backing::stat_fd(tag.as_fd()).ok()?.mode);
+        if kind != Some(Kind::File) {
+            return Some(false);
+        }
+        let file = backing::reopen(tag.as_fd(), false).ok()?;
+        let mut start = vec![0; CACHE_SIGNATURE.len()];
+        let read = backing::pread(file.as_fd(), &mut start, 0).ok()?;
+        Some(read == start.len() && start == CACHE_SIGNATURE)
+    };
+    read().unwrap_or(false)
+}

@@ -1,0 +1,502 @@
+//! What is left out of history on purpose: folders and files by pattern, caches, large files. Nothing
+//! of them is recorded, nothing that restores touches them, and what comes in or goes out is recorded
+//! as that.
+
+use crate::harness::mount::names;
+use crate::harness::{Cmd, Mounted, Run, Sandbox, noise, sys, text, wait_for, write};
+use serde_json::Value;
+use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
+use std::path::Path;
+
+const SIGNATURE: &str = "Signature: 8a477f597d28d172789f06886806bc55\n";
+
+fn policy(dir: &Path, words: &[&str]) -> Run {
+    Cmd::rewindfs().arg("policy").arg(dir).args(words).run()
+}
+
+fn status(dir: &Path) -> Value {
+    let run = Cmd::rewindfs().arg("status").arg(dir).arg("--json").run();
+    run.json().remove(0)
+}
+
+fn diff(dir: &Path, a: &str, b: &str) -> Vec<String> {
+    let run = Cmd::rewindfs().arg("diff").arg(dir).args([a, b]).run();
+    run.lines().iter().map(ToString::to_string).collect()
+}
+
+fn make(path: impl AsRef<Path>) {
+    fs::create_dir_all(path).expect("mkdir");
+}
+
+/// A tree as cargo leaves it.
+fn project(root: &Path) {
+    make(root.join("target/debug/deps"));
+    make(root.join("src"));
+    write(root.join("src/main.rs"), "fn main() {}");
+    write(root.join("target/debug/app"), noise(1, 100_000));
+    write(root.join("target/debug/deps/app.o"), "object");
+}
+
+fn left_out_in(mounted: &Mounted, state: &str, folder: &str) {
+    let past = mounted.past(state, folder);
+    assert!(past.is_dir(), "{} is there", past.display());
+    assert_eq!(names(&past), Vec::<String>::new(), "{state}: {folder}");
+}
+
+#[test]
+fn a_folder_that_is_left_out_is_an_empty_folder_in_every_state_from_then_on() {
+    let sandbox = Sandbox::new("exclude");
+    project(&sandbox.work());
+    let mounted = sandbox.mount("");
+    mounted.snapshot("before");
+    fs::set_permissions(mounted.join("target"), PermissionsExt::from_mode(0o710)).expect("chmod");
+    policy(&mounted.dir, &["--exclude", "/target/"])
+        .ok()
+        .says("target");
+    mounted.snapshot("after");
+    left_out_in(&mounted, "after", "target");
+    let mode = fs::metadata(mounted.past("after", "target"))
+        .expect("stat")
+        .mode();
+    assert_eq!(mode & 0o7777, 0o710);
+    assert_eq!(
+        text(mounted.past("before", "target/debug/deps/app.o")),
+        "object"
+    );
+    // Writing goes on, and nothing of it is in any state.
+    write(mounted.join("target/debug/new"), "new");
+    write(mounted.join("target/debug/app"), noise(2, 100_000));
+    fs::remove_file(mounted.join("target/debug/deps/app.o")).expect("rm");
+    write(mounted.join("src/lib.rs"), "lib");
+    mounted.snapshot("later");
+    left_out_in(&mounted, "later", "target");
+    assert_eq!(text(mounted.past("later", "src/lib.rs")), "lib");
+    assert_eq!(
+        diff(&mounted.dir, "before", "later"),
+        ["A\tsrc/lib.rs", "m\ttarget"]
+    );
+    // Named, with since when and why.
+    let status = status(&mounted.dir);
+    let rule = &status["left_out"]["excluded"][0];
+    assert_eq!(rule["pattern"], "/target/");
+    assert_eq!(rule["folders"][0], "target");
+    let page = Cmd::rewindfs().arg("status").arg(&mounted.dir).run();
+    page.says("what matches /target/, since ");
+    Cmd::rewindfs()
+        .arg("list")
+        .arg(&mounted.dir)
+        .arg("--log")
+        .run()
+        .says("leaves out /target/");
+    // In again: all of it, at the next state.
+    policy(&mounted.dir, &["--no-exclude", "/target/"]).ok();
+    mounted.snapshot("again");
+    assert_eq!(text(mounted.past("again", "target/debug/new")), "new");
+    assert_eq!(
+        fs::read(mounted.past("again", "target/debug/app")).expect("read"),
+        noise(2, 100_000)
+    );
+    assert!(!mounted.past("again", "target/debug/deps/app.o").exists());
+    left_out_in(&mounted, "later", "target");
+    write(mounted.join("target/debug/deps/b.o"), "b");
+    mounted.snapshot("watched");
+    assert_eq!(text(mounted.past("watched", "target/debug/deps/b.o")), "b");
+    Cmd::rewindfs().arg("verify").arg(&mounted.dir).run().ok();
+    mounted.umount().ok();
+}
+
+#[test]
+fn nothing_that_restores_touches_what_is_left_out() {
+    let sandbox = Sandbox::new("exclude-restore");
+    project(&sandbox.work());
+    let mounted = sandbox.mount("");
+    mounted.snapshot("before");
+    policy(
+        &mounted.dir,
+        &["--exclude", "/target/", "--exclude", "*.log"],
+    )
+    .ok();
+    write(mounted.join("src/run.log"), "log");
+    write(mounted.join("src/extra.rs"), "extra");
+    write(mounted.join("target/debug/new"), "new");
+    fs::remove_file(mounted.join("target/debug/app")).expect("rm");
+    mounted.snapshot("during");
+    assert!(!mounted.past("during", "src/run.log").exists());
+    let restore = |at: &str, dir: &Path| {
+        let run = Cmd::rewindfs()
+            .arg("restore")
+            .arg(dir)
+            .args(["--at", at, "--delete"]);
+        run.run().ok()
+    };
+    let untouched = |what: &str, dir: &Path| {
+        assert_eq!(text(dir.join("target/debug/new")), "new", "{what}");
+        assert!(!dir.join("target/debug/app").exists(), "{what}");
+        assert_eq!(text(dir.join("src/run.log")), "log", "{what}");
+    };
+    restore("before", &mounted.dir).says("kept: target: it is left out of history (/target/)");
+    untouched("to a state from before", &mounted.dir);
+    assert!(!mounted.join("src/extra.rs").exists());
+    restore("during", &mounted.dir).says("kept: src/run.log: it is left out of history (*.log)");
+    untouched("to a state of then", &mounted.dir);
+    // Not left out any more: the states of then do not know what was there.
+    policy(
+        &mounted.dir,
+        &["--no-exclude", "/target/", "--no-exclude", "*.log"],
+    )
+    .ok();
+    restore("during", &mounted.dir).says("kept: target: ");
+    untouched("after the rule had gone", &mounted.dir);
+    let dir = mounted.dir.clone();
+    mounted.umount().ok();
+    restore("during", &dir).says("kept: target: ");
+    untouched("without a mount", &dir);
+}
+
+#[test]
+fn an_undo_leaves_alone_what_is_left_out_since() {
+    let sandbox = Sandbox::new("exclude-undo");
+    project(&sandbox.work());
+    make(sandbox.work().join("cache"));
+    write(sandbox.work().join("cache/file"), "old");
+    let mounted = sandbox.mount("interval=100ms,settle=50ms");
+    mounted.settled();
+    let script = "echo new > src/main.rs; echo new > cache/file; rm -r target/debug/deps; \
+                  echo new > target/new";
+    Cmd::sh(script).within(&mounted.point).run().ok();
+    mounted.sync();
+    write(mounted.join("cache/CACHEDIR.TAG"), SIGNATURE);
+    policy(&mounted.dir, &["--exclude", "/target/", "--exclude-caches"]).ok();
+    mounted.snapshot("without");
+    left_out_in(&mounted, "without", "target");
+    left_out_in(&mounted, "without", "cache");
+    let undo = Cmd::rewindfs()
+        .arg("undo")
+        .arg(&mounted.dir)
+        .args(["--since", "1h", "--force"])
+        .run();
+    assert_eq!(
+        text(mounted.join("src/main.rs")),
+        "fn main() {}",
+        "{}",
+        undo.out
+    );
+    assert_eq!(text(mounted.join("target/new")), "new\n");
+    assert!(!mounted.join("target/debug/deps").exists());
+    assert_eq!(text(mounted.join("cache/file")), "new\n");
+    mounted.umount().ok();
+}
+
+#[test]
+fn what_crosses_the_border_is_recorded_as_that() {
+    let sandbox = Sandbox::new("exclude-moves");
+    let work = sandbox.work();
+    make(work.join("out/folder/deep"));
+    make(work.join("in/folder/deep"));
+    for side in ["out", "in"] {
+        write(work.join(side).join("file"), side);
+        write(work.join(side).join("other"), side);
+        write(work.join(side).join("folder/deep/file"), side);
+    }
+    let mounted = sandbox.mount("");
+    policy(
+        &mounted.dir,
+        &["--exclude", "/out/", "--exclude", "hidden*"],
+    )
+    .ok();
+    mounted.snapshot("start");
+    let to = |from: &str, to: &str| {
+        fs::rename(mounted.join(from), mounted.join(to)).unwrap_or_else(|e| panic!("{from}: {e}"));
+    };
+    // Files.
+    to("out/file", "in/came");
+    to("in/file", "out/went");
+    mounted.snapshot("files");
+    assert_eq!(text(mounted.past("files", "in/came")), "out");
+    assert!(!mounted.past("files", "in/file").exists());
+    write(mounted.join("in/came"), "changed");
+    mounted.snapshot("changed");
+    assert_eq!(text(mounted.past("changed", "in/came")), "changed");
+    // Folders, and what is done in them at once.
+    to("out/folder", "in/came folder");
+    write(mounted.join("in/came folder/deep/new"), "new");
+    mounted.snapshot("came");
+    assert_eq!(
+        text(mounted.past("came", "in/came folder/deep/file")),
+        "out"
+    );
+    assert_eq!(text(mounted.past("came", "in/came folder/deep/new")), "new");
+    to("in/folder", "out/went folder");
+    mounted.snapshot("went");
+    assert!(!mounted.past("went", "in/folder").exists());
+    assert_eq!(text(mounted.past("came", "in/folder/deep/file")), "in");
+    left_out_in(&mounted, "went", "out");
+    // By its name alone.
+    to("in/came folder", "in/hidden folder");
+    to("in/other", "in/hidden file");
+    write(mounted.join("in/hidden folder/deep/more"), "more");
+    mounted.snapshot("hidden");
+    left_out_in(&mounted, "hidden", "in/hidden folder");
+    assert_eq!(
+        names(&mounted.past("hidden", "in")),
+        ["came", "hidden folder"]
+    );
+    to("in/hidden folder", "in/shown folder");
+    to("in/hidden file", "in/shown file");
+    mounted.snapshot("shown");
+    assert_eq!(
+        text(mounted.past("shown", "in/shown folder/deep/more")),
+        "more"
+    );
+    assert_eq!(text(mounted.past("shown", "in/shown file")), "in");
+    // One for the other.
+    write(mounted.join("out/swap"), "out");
+    make(mounted.join("out/swap folder"));
+    write(mounted.join("out/swap folder/x"), "out");
+    for (a, b) in [
+        ("out/swap", "in/shown file"),
+        ("out/swap folder", "in/shown folder"),
+    ] {
+        sys::renameat2(&mounted.join(a), &mounted.join(b), libc::RENAME_EXCHANGE).expect("swap");
+    }
+    mounted.snapshot("swapped");
+    assert_eq!(text(mounted.past("swapped", "in/shown file")), "out");
+    assert_eq!(names(&mounted.past("swapped", "in/shown folder")), ["x"]);
+    // There and back again.
+    to("in/came", "out/came");
+    write(mounted.join("out/came"), "while out");
+    to("out/came", "in/came");
+    mounted.snapshot("back");
+    assert_eq!(text(mounted.past("back", "in/came")), "while out");
+    assert_eq!(text(mounted.past("changed", "in/came")), "changed");
+    Cmd::rewindfs().arg("verify").arg(&mounted.dir).run().ok();
+    // What a mount finds is the same.
+    let before = diff(&mounted.dir, "back", "live");
+    assert_eq!(before, Vec::<String>::new());
+    mounted.umount().ok();
+    let mounted = sandbox.mount("");
+    assert_eq!(diff(&mounted.dir, "back", "live"), Vec::<String>::new());
+}
+
+#[test]
+fn a_file_with_a_name_that_is_recorded_is_recorded() {
+    let sandbox = Sandbox::new("exclude-links");
+    make(sandbox.work().join("out"));
+    write(sandbox.work().join("both"), "1");
+    fs::hard_link(sandbox.work().join("both"), sandbox.work().join("out/both")).expect("link");
+    write(sandbox.work().join("out/first"), "2");
+    fs::hard_link(
+        sandbox.work().join("out/first"),
+        sandbox.work().join("out/second"),
+    )
+    .expect("link");
+    let mounted = sandbox.mount("");
+    policy(&mounted.dir, &["--exclude", "/out/"]).ok();
+    mounted.snapshot("start");
+    // By the name that is not recorded.
+    write(mounted.join("out/both"), "changed");
+    write(mounted.join("out/first"), "nobody sees");
+    mounted.snapshot("changed");
+    assert_eq!(text(mounted.past("changed", "both")), "changed");
+    assert_eq!(text(mounted.past("start", "both")), "1");
+    left_out_in(&mounted, "changed", "out");
+    // A name that is recorded comes later.
+    fs::hard_link(mounted.join("out/second"), mounted.join("third")).expect("link");
+    mounted.snapshot("linked");
+    assert_eq!(text(mounted.past("linked", "third")), "nobody sees");
+    write(mounted.join("out/first"), "everybody sees");
+    mounted.snapshot("seen");
+    assert_eq!(text(mounted.past("seen", "third")), "everybody sees");
+    Cmd::rewindfs().arg("verify").arg(&mounted.dir).run().ok();
+}
+
+#[test]
+fn a_cache_is_what_has_a_valid_tag_as_long_as_it_has_it() {
+    let sandbox = Sandbox::new("exclude-caches");
+    let work = sandbox.work();
+    for folder in ["cache", "forged", "plain"] {
+        make(work.join(folder));
+        write(work.join(folder).join("file"), folder);
+    }
+    write(work.join("cache/CACHEDIR.TAG"), SIGNATURE);
+    write(
+        work.join("forged/CACHEDIR.TAG"),
+        "Signature: something else entirely, and long enough",
+    );
+    let mounted = sandbox.mount("");
+    policy(&mounted.dir, &["--exclude-caches"]).ok();
+    mounted.snapshot("start");
+    left_out_in(&mounted, "start", "cache");
+    assert_eq!(text(mounted.past("start", "forged/file")), "forged");
+    let restore = ["--at", "start", "--delete"];
+    write(mounted.join("cache/more"), "more");
+    Cmd::rewindfs()
+        .arg("restore")
+        .arg(&mounted.dir)
+        .args(restore)
+        .run()
+        .ok();
+    assert_eq!(text(mounted.join("cache/more")), "more");
+    // A tag comes, one is mended, one is broken, one goes.
+    write(mounted.join("plain/CACHEDIR.TAG"), SIGNATURE);
+    write(mounted.join("forged/CACHEDIR.TAG"), SIGNATURE);
+    let seen = |name: &str, folder: &str, count: usize| {
+        let mut round = 0;
+        wait_for(&format!("{folder} to hold {count} names"), || {
+            round += 1;
+            let state = format!("{name}{round}");
+            mounted.snapshot(&state);
+            names(&mounted.past(&state, folder)).len() == count
+        });
+    };
+    seen("plain", "plain", 0);
+    seen("forged", "forged", 0);
+    write(mounted.join("forged/CACHEDIR.TAG"), "no more");
+    fs::remove_file(mounted.join("cache/CACHEDIR.TAG")).expect("rm");
+    seen("broken", "forged", 2);
+    seen("gone", "cache", 2);
+    // As cargo makes its own: elsewhere, and then moved into its place.
+    make(mounted.join("tmp"));
+    write(mounted.join("tmp/CACHEDIR.TAG"), SIGNATURE);
+    fs::rename(mounted.join("tmp"), mounted.join("target")).expect("mv");
+    write(mounted.join("target/object"), "object");
+    seen("cargo", "target", 0);
+    policy(&mounted.dir, &["--no-exclude-caches"]).ok();
+    mounted.snapshot("all");
+    assert_eq!(text(mounted.past("all", "target/object")), "object");
+    assert_eq!(text(mounted.past("all", "plain/file")), "plain");
+}
+
+#[test]
+fn the_content_of_large_files_is_left_out_and_never_taken_for_empty() {
+    let sandbox = Sandbox::new("exclude-large");
+    write(sandbox.work().join("small"), "small");
+    write(sandbox.work().join("large"), noise(3, 300_000));
+    let mounted = sandbox.mount("");
+    mounted.snapshot("before");
+    policy(&mounted.dir, &["--max-file-size", "200K"])
+        .ok()
+        .says("larger than 200.0 KiB");
+    mounted.snapshot("after");
+    let past = mounted.past("after", "large");
+    assert_eq!(fs::metadata(&past).expect("stat").len(), 300_000);
+    assert_eq!(sys::errno(&fs::read(&past)), libc::EIO);
+    assert_eq!(
+        fs::read(mounted.past("before", "large"))
+            .expect("read")
+            .len(),
+        300_000
+    );
+    write(mounted.join("large"), noise(4, 400_000));
+    mounted.snapshot("grown");
+    assert_eq!(
+        fs::metadata(mounted.past("grown", "large"))
+            .expect("stat")
+            .len(),
+        400_000
+    );
+    let left_out = &status(&mounted.dir)["left_out"];
+    assert_eq!(left_out["excluded"][0]["larger_than"], 204_800);
+    assert_eq!(
+        left_out["files_left_out"], 0,
+        "nobody need do anything about it"
+    );
+    // What the past does not have leaves what is there.
+    Cmd::rewindfs()
+        .arg("restore")
+        .arg(&mounted.dir)
+        .args(["--at", "after", "--delete"])
+        .run()
+        .ok();
+    assert_eq!(
+        fs::read(mounted.join("large")).expect("read"),
+        noise(4, 400_000)
+    );
+    fs::File::options()
+        .write(true)
+        .open(mounted.join("large"))
+        .expect("open")
+        .set_len(9)
+        .expect("cut");
+    mounted.snapshot("cut");
+    assert_eq!(
+        fs::read(mounted.past("cut", "large")).expect("read"),
+        &noise(4, 400_000)[..9]
+    );
+    write(mounted.join("large"), noise(4, 400_000));
+    policy(&mounted.dir, &["--max-file-size", "none"]).ok();
+    mounted.snapshot("all");
+    assert_eq!(
+        fs::read(mounted.past("all", "large")).expect("read"),
+        noise(4, 400_000)
+    );
+}
+
+#[test]
+fn a_rule_is_kept_whenever_the_daemon_dies_and_can_be_made_without_one() {
+    let sandbox = Sandbox::new("exclude-kept");
+    project(&sandbox.work());
+    let mounted = sandbox.mount("");
+    mounted.snapshot("before");
+    policy(&mounted.dir, &["--exclude", "/target/"]).ok();
+    mounted.kill();
+    let mounted = sandbox.mount("");
+    mounted.snapshot("after");
+    left_out_in(&mounted, "after", "target");
+    mounted.umount().ok();
+    policy(
+        &sandbox.work(),
+        &["--no-exclude", "/target/", "--exclude", "/src"],
+    )
+    .ok();
+    policy(&sandbox.work(), &["--no-exclude", "/never"])
+        .exits(2)
+        .says("the patterns: /src");
+    policy(&sandbox.work(), &["--exclude", "# nothing"])
+        .exits(2)
+        .says("matches nothing");
+    let mounted = sandbox.mount("");
+    mounted.snapshot("turned");
+    left_out_in(&mounted, "turned", "src");
+    assert_eq!(
+        text(mounted.past("turned", "target/debug/deps/app.o")),
+        "object"
+    );
+}
+
+#[test]
+fn only_who_mounted_says_what_is_left_out_and_only_the_owner_is_told() {
+    let sandbox = Sandbox::new("exclude-users");
+    let program = sandbox.program();
+    chown(sandbox.work(), Some(1234), Some(1234)).expect("chown");
+    project(&sandbox.work());
+    let mounted = sandbox.mount("");
+    let by = |uid: u32, command: &str, words: &[&str]| {
+        let id = format!("--reuid={uid}");
+        let run = Cmd::new("setpriv")
+            .args([id.as_str(), "--clear-groups"])
+            .arg(&program);
+        run.arg(command).arg(&mounted.dir).args(words).run()
+    };
+    for uid in [65_534, 1234] {
+        assert_ne!(by(uid, "policy", &["--exclude", "/target/"]).code, 0);
+    }
+    assert_eq!(
+        status(&mounted.dir)["left_out"]["excluded"],
+        Value::Array(Vec::new())
+    );
+    by(0, "policy", &["--exclude", "/src"]).ok();
+    mounted.snapshot("without");
+    let told = by(1234, "status", &["--json"]).json().remove(0);
+    assert_eq!(told["left_out"]["excluded"][0]["pattern"], "/src");
+    assert_eq!(told["left_out"]["excluded"][0]["uid"], 0);
+    by(1234, "policy", &[]).says("what matches /src");
+    // That something is missing everybody is told, but no names.
+    let told = by(65_534, "status", &["--json"]).json().remove(0);
+    let of_rule = |one: &&Value| one["kind"] == "excluded";
+    let missing = told["missing"].as_array().expect("a list");
+    assert_eq!(missing.iter().filter(of_rule).count(), 1, "{told}");
+    assert!(!told.to_string().contains("src"), "{told}");
+    assert_ne!(by(65_534, "policy", &[]).code, 0);
+}
