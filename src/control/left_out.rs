@@ -14,13 +14,17 @@ use crate::pattern::Rules;
 /// # Errors
 /// When the store can't be read.
 pub fn rules(service: &Service) -> Result<Vec<LeftOutRule>, Error> {
-    let records = service.store.rules()?;
-    let recorder = service.recorder.as_ref();
-    let folders = recorder.map_or_else(Vec::new, |recorder| recorder.left_out_folders());
-    Ok(told(&records, &folders))
+    Ok(told(service, &service.store.rules()?))
 }
 
-fn told(records: &[RulesRecord], folders: &[LeftOutFolder]) -> Vec<LeftOutRule> {
+/// The same of rules that were read.
+pub(super) fn told(service: &Service, records: &[RulesRecord]) -> Vec<LeftOutRule> {
+    let recorder = service.recorder.as_ref();
+    let folders = recorder.map_or_else(Vec::new, |recorder| recorder.left_out_folders());
+    with_folders(records, &folders)
+}
+
+fn with_folders(records: &[RulesRecord], folders: &[LeftOutFolder]) -> Vec<LeftOutRule> {
     let Some(last) = records.last() else {
         return Vec::new();
     };
@@ -108,7 +112,7 @@ mod tests {
             pattern: pattern.map(ToOwned::to_owned),
         };
         let folders = [folder("x/a", Some("a")), folder("cache", None)];
-        let told = told(&records, &folders);
+        let told = with_folders(&records, &folders);
         let of = |rule: &LeftOutRule| (rule.pattern.clone(), rule.since.0.0, rule.uid);
         let all: Vec<_> = told.iter().map(of).collect();
         let text = |text: &str| Some(text.to_owned());

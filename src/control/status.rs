@@ -10,6 +10,7 @@ use super::report::{
 use super::service::Service;
 use super::when::When;
 use crate::format::alarm::{self, Alarm};
+use crate::format::keeping::RulesRecord;
 use crate::format::record::{FromBefore, Gap, LostReason};
 use crate::id::Epoch;
 use crate::limits;
@@ -63,7 +64,7 @@ pub fn report(service: &Service) -> Result<Status, Error> {
     let counted = told.counted;
     let alarms = told.alarms;
     let mut left_out = left_out(told.gaps, told.from_before, recorder.as_ref());
-    left_out.excluded = super::left_out::rules(service).unwrap_or_default();
+    left_out.excluded = super::left_out::told(service, &told.rules);
     if recorder.is_none() {
         // What was not to be imported is told apart from what could not be recorded.
         let known = left_out.files_from_before;
@@ -223,6 +224,7 @@ struct FromStore {
     gaps: Vec<Gap>,
     from_before: FromBefore,
     alarms: Vec<AlarmLine>,
+    rules: Vec<RulesRecord>,
     store: Store,
 }
 
@@ -237,6 +239,7 @@ impl FromStore {
             gaps: gaps.unwrap_or_else(|_| store.open_gap().into_iter().collect()),
             from_before: store.from_before().unwrap_or_default(),
             alarms: alarms(store).unwrap_or_default(),
+            rules: store.rules().unwrap_or_default(),
             store: space(store, path, &counted),
             counted,
             error,
@@ -251,6 +254,7 @@ impl FromStore {
             gaps: service.store.open_gap().into_iter().collect(),
             from_before: FromBefore::default(),
             alarms: Vec::new(),
+            rules: Vec::new(),
             store: Store {
                 path: lossy(&service.store_path),
                 ..Store::default()

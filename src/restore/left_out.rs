@@ -21,7 +21,8 @@ impl Tree<'_> {
 
     /// A folder that was left out in the state has no names there: those of now stay.
     pub(super) fn keeps_inside(&self, item: &Item, now: Option<&Item>, path: &[u8]) -> bool {
-        let was = self.source.is_left_out(item);
+        // Of the top it is said whether there are rules at all.
+        let was = !path.is_empty() && self.source.is_left_out(item);
         let reason = match was {
             true => Some("its files were left out of that state".to_owned()),
             false => self.left_out(path, Kind::Dir, now),
