@@ -9,9 +9,9 @@ use std::path::{Path, PathBuf};
 /// exist.
 const LAYERS: [(&str, &[&str]); 17] = [
     ("id", &[]),
-    ("pattern", &["limits"]),
     ("limits", &[]),
     ("name", &["limits"]),
+    ("pattern", &["limits"]),
     ("time", &["limits", "name"]),
     ("backing", &["format", "id", "limits", "name", "time"]),
     ("format", &["id", "limits", "name", "pattern", "time"]),
@@ -239,6 +239,7 @@ fn the_table_has_no_circles() {
         "id",
         "limits",
         "name",
+        "pattern",
         "time",
         "format",
         "backing",
