@@ -46,8 +46,8 @@ pub enum BadPattern {
 pub struct Matcher {
     rules: Rules,
     patterns: Gitignore,
-    /// Some pattern depends on more of a path than its last name.
-    deep: bool,
+    /// The folders whose names decide about what is below them; `None`: any may.
+    above: Option<Gitignore>,
 }
 
 impl Default for Matcher {
@@ -55,7 +55,7 @@ impl Default for Matcher {
         Matcher {
             rules: Rules::default(),
             patterns: Gitignore::empty(),
-            deep: false,
+            above: Some(Gitignore::empty()),
         }
     }
 }
@@ -79,11 +79,11 @@ impl Matcher {
             pattern: rules.patterns.join(" "),
             reason: error.to_string(),
         })?;
-        let deep = rules.patterns.iter().any(|pattern| is_deep(pattern));
+        let above = above(&rules.patterns);
         Ok(Matcher {
             rules,
             patterns,
-            deep,
+            above,
         })
     }
 
@@ -97,10 +97,16 @@ impl Matcher {
         self.rules == Rules::default()
     }
 
-    /// Whether the name of a folder above decides about what is below it, beyond that all below a
+    /// Whether the name of a folder may decide about what is below it, beyond that all below a
     /// folder that is left out is left out with it.
     pub fn is_deep(&self) -> bool {
-        self.deep
+        self.above.as_ref().is_none_or(|above| !above.is_empty())
+    }
+
+    /// Whether that of the folder with this path does.
+    pub fn decides_below(&self, path: &[u8]) -> bool {
+        let matches = |above: &Gitignore| above.matched(OsStr::from_bytes(path), true).is_ignore();
+        self.above.as_ref().is_none_or(matches)
     }
 
     /// The pattern by which this path, from the root of the tree, is left out; the folders above
@@ -155,11 +161,22 @@ pub fn check(pattern: &str) -> Result<(), BadPattern> {
     Ok(())
 }
 
-/// `a/b`, `/a/b`, `**/a`; not `a`, `a/`, `/a`.
-fn is_deep(pattern: &str) -> bool {
-    let pattern = pattern.trim_start_matches('!');
-    let pattern = pattern.strip_prefix('/').unwrap_or(pattern);
-    pattern.trim_end_matches('/').contains('/')
+/// What stands above the last name of a pattern: of `a/b/c` these are `/a` and `/a/b`, of `c` nothing,
+/// of `**/c` any folder.
+fn above(patterns: &[String]) -> Option<Gitignore> {
+    let mut all = GitignoreBuilder::new("");
+    for pattern in patterns {
+        let pattern = pattern.trim_start_matches('!');
+        let pattern = pattern.strip_prefix('/').unwrap_or(pattern);
+        let pattern = pattern.trim_end_matches('/');
+        if pattern.contains("**") && pattern.contains('/') {
+            return None;
+        }
+        for (end, _) in pattern.match_indices('/') {
+            all.add_line(None, &format!("/{}", &pattern[..end])).ok()?;
+        }
+    }
+    all.build().ok()
 }
 
 #[cfg(test)]
@@ -187,8 +204,23 @@ mod tests {
         assert!(out("a/b", true) && out("a/x/y/b", false));
         assert!(out("node_modules", true) && out("deep/node_modules", true));
         assert!(!out("", true));
-        assert!(rules.is_deep());
-        assert!(!matcher(&["/target/", "*.o", "!keep"]).is_deep());
+    }
+
+    #[test]
+    fn a_folder_decides_about_what_is_below_it_where_a_pattern_names_it() {
+        let decide = |patterns: &[&str], path: &str| {
+            let rules = matcher(patterns);
+            rules.is_deep() && rules.decides_below(path.as_bytes())
+        };
+        assert!(!decide(&["/target/", "*.o", "!keep"], "target"));
+        let deep = ["/one/t*/three/", "!/else/x"];
+        for path in ["one", "one/two", "else"] {
+            assert!(decide(&deep, path), "{path}");
+        }
+        for path in ["two", "one/two/three", "one/other", "else/x", "x/one"] {
+            assert!(!decide(&deep, path), "{path}");
+        }
+        assert!(decide(&["a/**/b"], "anything") && decide(&["**/b"], "any/thing"));
     }
 
     #[test]

@@ -91,14 +91,11 @@ impl Recorder {
         if !self.trouble.is_recording() {
             return Ok(None);
         }
-        match self.mark(inode) {
-            Mark::Out => return Ok(None),
-            Mark::Tag => {
-                self.note_tag_of(inode);
-                return Ok(None);
-            }
-            Mark::RecordedTag => self.note_tag_of(inode),
-            _ => {}
+        if let Some(held) = self.unnoted(inode) {
+            return Ok(Some(held));
+        }
+        if self.mark(inode) == Mark::RecordedTag {
+            self.note_tag_of(inode);
         }
         self.keep_unimported(inode)?;
         self.cut_if_settled(inode)?;
@@ -107,6 +104,12 @@ impl Recorder {
         let mut track = inode.track.lock();
         self.touch(&held, inode, &mut track, What::CONTENT, actor);
         let older = track.older_pending(epoch).and_then(|version| version.look);
+        // What is left out for its size is not preserved, unless an older version was smaller.
+        let is_wanted = |version: &Version| {
+            let too_large = |look: Look| self.rules.is_too_large(version.epoch, look.stat.size);
+            version.epoch < epoch && !version.captured && !version.look.is_some_and(too_large)
+        };
+        let older = older.filter(|_| track.versions.iter().any(is_wanted));
         drop(track);
         let changed = match *change {
             ContentChange::Range(ref range) => range.clone(),
@@ -117,8 +120,7 @@ impl Recorder {
                 to.min(now)..to.max(now)
             }
         };
-        let wanted = |look: &Look| !self.rules.matcher().is_too_large(look.stat.size);
-        if let Some(look) = older.filter(wanted) {
+        if let Some(look) = older {
             let end = changed.end.min(look.stat.size);
             self.preserve(inode, epoch, changed.start..end, &look)?;
         }
@@ -142,8 +144,11 @@ impl Recorder {
         what: What,
         actor: &Arc<Actor>,
     ) -> Option<Arc<Held>> {
-        if !self.trouble.is_recording() || self.mark(inode).is_silent() {
+        if !self.trouble.is_recording() {
             return None;
+        }
+        if let Some(held) = self.unnoted(inode) {
+            return Some(held);
         }
         let held = self.open.load_full();
         let mut track = inode.track.lock();
@@ -166,6 +171,7 @@ impl Recorder {
             return Ok(NamesDeed {
                 recorder: self,
                 held: None,
+                unnoted: None,
                 actor,
             });
         }
@@ -191,6 +197,7 @@ impl Recorder {
         for change in names {
             self.note_tag(change.directory, change.name);
         }
+        let held = self.open.load_full();
         let recorded = |directory| self.mark(directory) == Mark::Recorded;
         let any = names.iter().any(|change| recorded(change.directory))
             || touched.iter().any(|touch| !is_out(touch.inode));
@@ -198,10 +205,10 @@ impl Recorder {
             return Ok(NamesDeed {
                 recorder: self,
                 held: None,
+                unnoted: Some(held),
                 actor,
             });
         }
-        let held = self.open.load_full();
         for change in names {
             if !recorded(change.directory) {
                 continue;
@@ -241,6 +248,7 @@ impl Recorder {
         Ok(NamesDeed {
             recorder: self,
             held: Some(held),
+            unnoted: None,
             actor,
         })
     }

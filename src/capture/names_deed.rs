@@ -16,6 +16,9 @@ use std::time::Instant;
 pub struct NamesDeed<'a> {
     pub(super) recorder: &'a Recorder,
     pub(super) held: Option<Arc<Held>>,
+    /// Held in its place where nothing is noted.
+    #[expect(dead_code, reason = "it is held, not read")]
+    pub(super) unnoted: Option<Arc<Held>>,
     pub(super) actor: Arc<Actor>,
 }
 
@@ -139,12 +142,14 @@ impl Recorder {
     }
 
     /// Before a move that is not noted, because a scan finds it: what is noted of these files stays
-    /// as it was before, and so do these names for a scan that is under way.
-    pub fn keep_all(&self, inodes: &[&Arc<Inode>], names: &[NameChange<'_>]) {
+    /// as it was before, and so do these names for a scan that is under way. What is returned is held
+    /// until the move is done.
+    pub fn keep_all(&self, inodes: &[&Arc<Inode>], names: &[NameChange<'_>]) -> Arc<Held> {
+        let held = self.open.load_full();
         if !self.trouble.is_recording() {
-            return;
+            return held;
         }
-        let open = self.open.load_full().body.number;
+        let open = held.body.number;
         for inode in inodes {
             let mut track = inode.track.lock();
             self.enrol(inode, &mut track, open);
@@ -160,6 +165,7 @@ impl Recorder {
                 self.keep_name(change, &mut track, open);
             }
         }
+        held
     }
 
     /// A folder has been moved so that it is, or is not any more, left out: a scan records that.

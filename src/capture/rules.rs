@@ -9,12 +9,15 @@
 //! 3. What is noted already is preserved until it is recorded, also of a file that is left out since
 //!    (`Track::left`).
 //! 4. A generation begins with a scan, at one instant (`begin_rescan`): what is left out from now on
-//!    goes, what is not any more comes in whole.
+//!    goes, what is not any more comes in whole. Versions from before go by the rules from before
+//!    (`matcher_at`).
+//! 5. Who changes what is left out holds an epoch as everybody does: the scan waits for him.
 
 use super::epoch::{self, Cut, Held};
 use super::{Pending, Recorder};
 use crate::backing;
 use crate::format::record::{EpochKind, Kind};
+use crate::id::Epoch;
 use crate::inodes::{Inode, Place};
 use crate::limits;
 use crate::pattern::{CACHE_SIGNATURE, CACHE_TAG, Matcher};
@@ -87,6 +90,10 @@ pub struct LeftOutFolder {
 pub(super) struct LiveRules {
     generation: AtomicU32,
     matcher: ArcSwap<Matcher>,
+    /// The first epoch that goes by `matcher`; those before it that are still pending by `before`.
+    /// There is no third: a scan waits until all that is older is recorded.
+    first: AtomicU64,
+    before: ArcSwap<Matcher>,
     /// What the next generation goes by, and since when that is said.
     next: Mutex<Option<(Arc<Matcher>, Timestamp)>>,
     /// A scan is to begin as soon as the one that is under way has ended.
@@ -110,6 +117,8 @@ impl LiveRules {
         let matcher = matcher(rules.last().map(|last| &last.rules));
         Ok(LiveRules {
             generation: AtomicU32::new(ever),
+            first: AtomicU64::new(0),
+            before: ArcSwap::new(matcher.clone()),
             matcher: ArcSwap::new(matcher),
             next: Mutex::new(None),
             again: AtomicBool::new(false),
@@ -133,15 +142,35 @@ impl LiveRules {
         self.matcher.load_full()
     }
 
+    /// What a version of this epoch goes by.
+    fn matcher_at(&self, epoch: Epoch) -> arc_swap::Guard<Arc<Matcher>> {
+        match self.is_before(epoch) {
+            true => self.before.load(),
+            false => self.matcher.load(),
+        }
+    }
+
+    /// Whether an epoch is from before the rules that are in force now.
+    pub(super) fn is_before(&self, epoch: Epoch) -> bool {
+        epoch.0 < self.first.load(Ordering::Acquire)
+    }
+
+    /// Whether the content of a file of so many bytes is left out of an epoch.
+    pub(super) fn is_too_large(&self, epoch: Epoch, bytes: u64) -> bool {
+        self.is_used() && self.matcher_at(epoch).is_too_large(bytes)
+    }
+
     /// A scan has to follow the one that is under way.
     pub(super) fn wants_scan(&self) -> bool {
         self.again.load(Ordering::Acquire)
     }
 
-    /// Takes the next generation, with the rules that were said meanwhile.
-    pub(super) fn install(&self) {
+    /// Takes the next generation, with the rules that were said meanwhile, from an epoch on.
+    pub(super) fn install(&self, first: Epoch) {
         self.again.store(false, Ordering::Release);
         self.folders.lock().clear();
+        self.before.store(self.matcher.load_full());
+        self.first.store(first.0, Ordering::Release);
         if let Some((matcher, said)) = self.next.lock().take() {
             self.matcher.store(matcher);
             *self.said.lock() = said;
@@ -150,9 +179,9 @@ impl LiveRules {
     }
 
     /// The same, if there is a reason.
-    pub(super) fn install_said(&self) {
+    pub(super) fn install_said(&self, first: Epoch) {
         if self.wants_scan() {
-            self.install();
+            self.install(first);
         }
     }
 }
@@ -182,6 +211,20 @@ impl Recorder {
             (made, bits) if made == generation => Mark::of(bits),
             _ => self.decide(inode, generation),
         }
+    }
+
+    /// If nothing is noted of a change of `inode`: the epoch to hold until it is done. A scan by other
+    /// rules, which may be by then, waits for that.
+    pub(super) fn unnoted(&self, inode: &Arc<Inode>) -> Option<Arc<Held>> {
+        if !self.mark(inode).is_silent() {
+            return None;
+        }
+        let held = self.open.load_full();
+        let mark = self.mark(inode);
+        if mark == Mark::Tag {
+            self.note_tag_of(inode);
+        }
+        mark.is_silent().then_some(held)
     }
 
     /// Makes the mark, and those of folders above that have none.
@@ -427,9 +470,10 @@ impl Recorder {
         inode.kind == Kind::Dir && was != self.mark_at(inode, directory, name)
     }
 
-    /// Whether what is below a folder may be left out by another name of that folder.
-    pub fn depends_on_folders(&self) -> bool {
-        self.rules.matcher.load().is_deep()
+    /// Whether a name of a folder decides what is left out below it.
+    pub fn decides_below(&self, directory: &Arc<Inode>, name: &[u8]) -> bool {
+        let matcher = self.rules.matcher.load();
+        matcher.is_deep() && matcher.decides_below(&self.path_in(directory, name))
     }
 
     /// What the store says is left out has changed: it is so from the next state on.
@@ -458,8 +502,8 @@ impl Recorder {
             self.signal.raise();
             return;
         }
-        self.rules.install();
         let number = cutter.next;
+        self.rules.install(number);
         let open = number.next();
         cutter.next = open.next();
         let time = cutter.tick();
@@ -514,7 +558,7 @@ impl Recorder {
     }
 
     /// The rules that are in force are those of the scan's epoch and of what follows.
-    pub(super) fn begin_rules(&self, epoch: crate::id::Epoch) -> Result<(), StoreError> {
+    pub(super) fn begin_rules(&self, epoch: Epoch) -> Result<(), StoreError> {
         if !self.rules.is_used() {
             return Ok(());
         }

@@ -211,9 +211,9 @@ impl Recorder {
     /// Waits until the scan that is under way has ended.
     fn await_scan(&self, patience: Patience<'_>) -> Result<(), CaptureError> {
         let ended = || {
-            let follows = self.rules.wants_scan() && self.trouble.is_recording();
-            let is_over = self.scan.unfinished().is_none() && !(follows && !self.is_ending());
-            is_over.then_some(())
+            let may_follow = self.trouble.is_recording() && !self.is_ending();
+            let follows = self.rules.wants_scan() && may_follow;
+            (self.scan.unfinished().is_none() && !follows).then_some(())
         };
         self.wait_until(patience, ended)
     }

@@ -378,7 +378,7 @@ impl Recorder {
         let open = scan.next();
         cutter.next = open.next();
         let time = cutter.tick();
-        self.rules.install_said();
+        self.rules.install_said(scan);
         self.begin_scan(scan, time, first);
         let old = self
             .open

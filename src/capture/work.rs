@@ -338,13 +338,13 @@ impl Recorder {
         look: &Look,
         relied: &mut Reliance,
     ) -> Result<(Content, u64), Failed> {
-        if inode.kind == Kind::Dir && self.mark(inode) == Mark::Hollow {
+        if inode.kind == Kind::Dir && self.is_hollow(inode, epoch)? {
             return Ok((Content::Lost(LostReason::LeftOut), 0));
         }
         if inode.kind != Kind::File {
             return Ok((Content::Empty, 0));
         }
-        if self.rules.matcher().is_too_large(look.stat.size) {
+        if self.rules.is_too_large(epoch, look.stat.size) {
             return Ok((Content::Lost(LostReason::LeftOut), 0));
         }
         if let Some(reason) = facts.lost {
@@ -387,6 +387,16 @@ impl Recorder {
         };
         let stored = self.store_content(&of, relied)?;
         Ok((stored.content, stored.hashed_bytes))
+    }
+
+    /// Whether a folder is without its names in `epoch`.
+    fn is_hollow(&self, inode: &Arc<Inode>, epoch: Epoch) -> Result<bool, StoreError> {
+        if !self.rules.is_before(epoch) {
+            return Ok(self.mark(inode) == Mark::Hollow);
+        }
+        // Its mark is by later rules: it is what it was.
+        let before = self.content_before(inode, epoch)?;
+        Ok(before.is_some_and(|(was, _)| was == Content::Lost(LostReason::LeftOut)))
     }
 
     /// What the store holds as the content of the version before `epoch`.

@@ -274,14 +274,18 @@ impl Past {
         Ok(Arc::new(Folder::new(view)))
     }
 
-    /// What is left out of the directory, and was of a state. Who is not its owner is not told.
+    /// What is left out of the directory, and was of a state; `None`: only the owner is told.
     ///
     /// # Errors
     /// When it can't be asked.
-    pub fn left_out(&self, state: &State) -> Result<LeftOut, Error> {
-        match &state.found {
-            Some(found) => self.rules(found.epoch),
-            None => Ok(LeftOut::default()),
+    pub fn left_out(&self, state: &State) -> Result<Option<LeftOut>, Error> {
+        let Some(found) = &state.found else {
+            return Ok(None);
+        };
+        match self.rules(found.epoch) {
+            Ok(rules) => Ok(Some(rules)),
+            Err(error) if error.is_not_allowed() && self.is_mounted() => Ok(None),
+            Err(error) => Err(error),
         }
     }
 

@@ -1,7 +1,8 @@
 //! What a restore leaves alone because history leaves it out, now or in the state that is restored:
 //! it is not made, not changed and not removed, and that is told.
 
-use super::item::Item;
+use super::item::{self, Item};
+use super::paths::{Asked, LeftOut};
 use super::tree::Tree;
 use crate::backing;
 use crate::format::record::Kind;
@@ -16,7 +17,25 @@ impl Tree<'_> {
             return Some(format!("it is left out of history ({pattern})"));
         }
         let cache = is_dir && self.options.left_out.caches() && now.is_some_and(is_cache);
-        cache.then(|| "it is left out of history (CACHEDIR.TAG)".to_owned())
+        let cache = cache.then(|| "it is left out of history (CACHEDIR.TAG)".to_owned());
+        cache.or_else(|| self.options.left_out.has_no_content(now?))
+    }
+
+    /// Whether a path lies in a folder that is left out, now or in the state.
+    pub(super) fn keeps_below(&self, path: &Asked) -> bool {
+        let reason = (1..path.len()).find_map(|count| {
+            let above = &path[..count];
+            let then = item::walk(self.source, above).ok().flatten();
+            if then.is_some_and(|then| self.source.is_left_out(&then)) {
+                return Some("its folder was left out of that state".to_owned());
+            }
+            let now = item::walk(self.live, above).ok().flatten();
+            self.left_out(&above.join(&b'/'), Kind::Dir, now.as_ref())
+        });
+        if let Some(reason) = &reason {
+            self.keep(&path.join(&b'/'), reason);
+        }
+        reason.is_some()
     }
 
     /// A folder that was left out in the state has no names there: those of now stay.
@@ -31,6 +50,14 @@ impl Tree<'_> {
             self.keep(path, reason);
         }
         reason.is_some()
+    }
+}
+
+impl LeftOut {
+    /// Of a file of now whose content is in no state, because it is too large: that.
+    pub(super) fn has_no_content(&self, now: &Item) -> Option<String> {
+        let is_too_large = now.facts.kind == Kind::File && self.now.is_too_large(now.facts.size);
+        is_too_large.then(|| "its content is left out of history (it is too large)".to_owned())
     }
 }
 

@@ -90,6 +90,9 @@ pub fn restore(
 /// Restores one path; returns the part of it by which that can be taken back.
 fn one(tree: &Tree<'_>, path: &Asked) -> Asked {
     let shown = path.join(&b'/');
+    if tree.keeps_below(path) {
+        return path.clone();
+    }
     let found = match item::walk(tree.source, path) {
         Ok(found) => found,
         Err(fault) => {

@@ -133,7 +133,7 @@ impl Steps<'_> {
         }
     }
 
-    /// Why what a step is about is not touched: history leaves it out now.
+    /// Why what a step is about is not touched: history leaves it, or what it holds, out now.
     fn left_out(&self, step: &Step) -> Result<Option<String>, Fault> {
         let rules = &self.options.left_out;
         let mut paths = vec![step.path.as_slice()];
@@ -154,7 +154,16 @@ impl Steps<'_> {
                 return Ok(Some("it is left out of history (CACHEDIR.TAG)".to_owned()));
             }
         }
-        Ok(None)
+        // What is replaced or removed; what is renamed stays what it is.
+        let goes = match &step.deed {
+            Deed::Rename { to } => to,
+            _ => &step.path,
+        };
+        if rules.now.rules().max_file_bytes.is_none() {
+            return Ok(None);
+        }
+        let now = item::walk(self.live, &names(goes))?;
+        Ok(now.and_then(|now| rules.has_no_content(&now)))
     }
 
     /// Whether a directory says that it is a cache, or one above it does.

@@ -240,31 +240,19 @@ impl<'t> Tree<'t> {
         let now_dir = now.filter(|now| now.facts.kind == Kind::Dir);
         if item.facts.kind == Kind::Dir && (now.is_none() || now_dir.is_some()) {
             // Itself it is recorded, and what is in it is asked of later.
-            return self.above_is_left_out(&path);
+            return false;
         }
         let kinds = [Some(item.facts.kind), now.map(|now| now.facts.kind)];
         let reason = kinds
             .into_iter()
             .flatten()
-            .find_map(|kind| self.left_out(&path, kind, now_dir));
+            .find_map(|kind| self.left_out(&path, kind, now));
         let reason = reason.or_else(|| {
             let unread = item.facts.kind == Kind::File && self.source.is_left_out(item);
             unread.then(|| "its content was left out of that state".to_owned())
         });
         if let Some(reason) = &reason {
             self.keep(&path, reason);
-        }
-        reason.is_some()
-    }
-
-    /// Whether it is in a folder that is left out: who asked for just that is told.
-    fn above_is_left_out(&self, path: &[u8]) -> bool {
-        let Some(end) = path.iter().rposition(|byte| *byte == b'/') else {
-            return false;
-        };
-        let reason = self.left_out(&path[..end], Kind::Dir, None);
-        if let Some(reason) = &reason {
-            self.keep(path, reason);
         }
         reason.is_some()
     }

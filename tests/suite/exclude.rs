@@ -9,6 +9,9 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::path::Path;
 
+mod deaths;
+mod restores;
+
 const SIGNATURE: &str = "Signature: 8a477f597d28d172789f06886806bc55\n";
 
 fn policy(dir: &Path, words: &[&str]) -> Run {
@@ -103,88 +106,6 @@ fn a_folder_that_is_left_out_is_an_empty_folder_in_every_state_from_then_on() {
     mounted.snapshot("watched");
     assert_eq!(text(mounted.past("watched", "target/debug/deps/b.o")), "b");
     Cmd::rewindfs().arg("verify").arg(&mounted.dir).run().ok();
-    mounted.umount().ok();
-}
-
-#[test]
-fn nothing_that_restores_touches_what_is_left_out() {
-    let sandbox = Sandbox::new("exclude-restore");
-    project(&sandbox.work());
-    let mounted = sandbox.mount("");
-    mounted.snapshot("before");
-    policy(
-        &mounted.dir,
-        &["--exclude", "/target/", "--exclude", "*.log"],
-    )
-    .ok();
-    write(mounted.join("src/run.log"), "log");
-    write(mounted.join("src/extra.rs"), "extra");
-    write(mounted.join("target/debug/new"), "new");
-    fs::remove_file(mounted.join("target/debug/app")).expect("rm");
-    mounted.snapshot("during");
-    assert!(!mounted.past("during", "src/run.log").exists());
-    let restore = |at: &str, dir: &Path| {
-        let run = Cmd::rewindfs()
-            .arg("restore")
-            .arg(dir)
-            .args(["--at", at, "--delete"]);
-        run.run().ok()
-    };
-    let untouched = |what: &str, dir: &Path| {
-        assert_eq!(text(dir.join("target/debug/new")), "new", "{what}");
-        assert!(!dir.join("target/debug/app").exists(), "{what}");
-        assert_eq!(text(dir.join("src/run.log")), "log", "{what}");
-    };
-    restore("before", &mounted.dir).says("kept: target: it is left out of history (/target/)");
-    untouched("to a state from before", &mounted.dir);
-    assert!(!mounted.join("src/extra.rs").exists());
-    restore("during", &mounted.dir).says("kept: src/run.log: it is left out of history (*.log)");
-    untouched("to a state of then", &mounted.dir);
-    // Not left out any more: the states of then do not know what was there.
-    policy(
-        &mounted.dir,
-        &["--no-exclude", "/target/", "--no-exclude", "*.log"],
-    )
-    .ok();
-    restore("during", &mounted.dir).says("kept: target: ");
-    untouched("after the rule had gone", &mounted.dir);
-    let dir = mounted.dir.clone();
-    mounted.umount().ok();
-    restore("during", &dir).says("kept: target: ");
-    untouched("without a mount", &dir);
-}
-
-#[test]
-fn an_undo_leaves_alone_what_is_left_out_since() {
-    let sandbox = Sandbox::new("exclude-undo");
-    project(&sandbox.work());
-    make(sandbox.work().join("cache"));
-    write(sandbox.work().join("cache/file"), "old");
-    let mounted = sandbox.mount("interval=100ms,settle=50ms");
-    mounted.settled();
-    let script = "echo new > src/main.rs; echo new > cache/file; rm -r target/debug/deps; \
-                  echo new > target/new";
-    Cmd::sh(script).within(&mounted.point).run().ok();
-    mounted.sync();
-    write(mounted.join("cache/CACHEDIR.TAG"), SIGNATURE);
-    policy(&mounted.dir, &["--exclude", "/target/", "--exclude-caches"]).ok();
-    mounted.snapshot("without");
-    left_out_in(&mounted, "without", "target");
-    left_out_in(&mounted, "without", "cache");
-    let undo = Cmd::rewindfs()
-        .arg("undo")
-        .arg(&mounted.dir)
-        .args(["--since", "1h", "--force"])
-        .run();
-    assert_eq!(
-        text(mounted.join("src/main.rs")),
-        "fn main() {}",
-        "{}",
-        undo.out
-    );
-    assert_eq!(text(mounted.join("target/new")), "new\n");
-    assert!(!mounted.join("target/debug/deps").exists());
-    assert_eq!(text(mounted.join("cache/file")), "new\n");
     mounted.umount().ok();
 }
 
@@ -430,38 +351,6 @@ fn the_content_of_large_files_is_left_out_and_never_taken_for_empty() {
     assert_eq!(
         fs::read(mounted.past("all", "large")).expect("read"),
         noise(4, 400_000)
-    );
-}
-
-#[test]
-fn a_rule_is_kept_whenever_the_daemon_dies_and_can_be_made_without_one() {
-    let sandbox = Sandbox::new("exclude-kept");
-    project(&sandbox.work());
-    let mounted = sandbox.mount("");
-    mounted.snapshot("before");
-    policy(&mounted.dir, &["--exclude", "/target/"]).ok();
-    mounted.kill();
-    let mounted = sandbox.mount("");
-    mounted.snapshot("after");
-    left_out_in(&mounted, "after", "target");
-    mounted.umount().ok();
-    policy(
-        &sandbox.work(),
-        &["--no-exclude", "/target/", "--exclude", "/src"],
-    )
-    .ok();
-    policy(&sandbox.work(), &["--no-exclude", "/never"])
-        .exits(2)
-        .says("the patterns: /src");
-    policy(&sandbox.work(), &["--exclude", "# nothing"])
-        .exits(2)
-        .says("matches nothing");
-    let mounted = sandbox.mount("");
-    mounted.snapshot("turned");
-    left_out_in(&mounted, "turned", "src");
-    assert_eq!(
-        text(mounted.past("turned", "target/debug/deps/app.o")),
-        "object"
     );
 }
 

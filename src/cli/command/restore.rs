@@ -36,17 +36,17 @@ pub fn run(args: &args::Restore) -> Result<Exit, Error> {
             state: args.at.clone(),
         });
     }
-    if args.delete && here && state.found.is_none() && state.leaves_out() {
+    let left_out = match here {
+        true => past.left_out(&state)?,
+        false => Some(restore::LeftOut::default()),
+    };
+    if args.delete && left_out.is_none() && state.leaves_out() {
         return Err(Error::Usage(
             "what this history leaves out is told to its owner only, so --delete could remove it; \
              restore without --delete"
                 .to_owned(),
         ));
     }
-    let left_out = match here {
-        true => past.left_out(&state)?,
-        false => restore::LeftOut::default(),
-    };
     let target = open_target(args.target.as_deref().unwrap_or(&paths.root), args)?;
     let options = Options {
         delete: args.delete,
@@ -59,7 +59,7 @@ pub fn run(args: &args::Restore) -> Result<Exit, Error> {
             false => None,
         },
         device: target.1,
-        left_out,
+        left_out: left_out.unwrap_or_default(),
     };
     let interrupt = Interrupt::catch().map_err(|source| Error::System {
         action: "signals can't be caught",

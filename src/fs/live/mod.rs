@@ -283,6 +283,8 @@ fn device_from_kernel(device: u32) -> u64 {
 mod instants;
 #[cfg(test)]
 mod left_out;
+#[cfg(test)]
+mod scene;
 
 #[cfg(test)]
 mod tests {

@@ -418,7 +418,7 @@ impl Live {
             self.recorder.may_remove(other)?;
             self.inodes.keep_descriptor(other)?;
         }
-        self.recorder.keep_all(&inodes, &names);
+        let _held = self.recorder.keep_all(&inodes, &names);
         rename()?;
         if let Some(other) = &target.child {
             match (exchange, dies) {
@@ -440,12 +440,12 @@ impl Live {
 
     /// A folder has another name, and what is below it may be left out by that.
     fn rules_below(&self, source: &Spot<'_>, target: &Spot<'_>) {
-        let folder = [source, target].iter().any(|spot| {
-            spot.child
-                .as_ref()
-                .is_some_and(|child| child.kind == Kind::Dir)
-        });
-        if folder && self.recorder.depends_on_folders() {
+        let is_folder = |spot: &Spot<'_>| {
+            let child = spot.child.as_ref();
+            child.is_some_and(|child| child.kind == Kind::Dir)
+        };
+        let decides = |spot: &Spot<'_>| self.recorder.decides_below(spot.directory, spot.name);
+        if (is_folder(source) || is_folder(target)) && (decides(source) || decides(target)) {
             self.recorder.folder_has_moved();
         }
     }
