@@ -138,6 +138,26 @@ pub const CHANGES_BYTES: usize = 16 << 20;
 pub const EXTENSION_MAX: usize = 64;
 /// Directories above each other that can be entered in the history by name.
 pub const HISTORY_DEPTH: usize = 4096;
+/// Bytes of records that are copied at once when a database is built anew.
+pub const REBUILD_BATCH: usize = 4 << 20;
+/// How often the whole store is checked in the background.
+pub const SCRUB_EVERY: Duration = Duration::from_secs(7 * 24 * 3600);
+/// For how long nobody must have worked before a piece of it is read.
+pub const SCRUB_QUIET: Duration = Duration::from_secs(60);
+/// Stored bytes that are read a second: a disk does ten times as much, a terabyte takes two days.
+pub const SCRUB_RATE: u64 = 8 << 20;
+/// Stored bytes that are read at once: who begins to work waits for no more.
+pub const SCRUB_PIECE: u64 = 1 << 20;
+/// How often it is noted how far the check is.
+pub const SCRUB_KEEP: Duration = Duration::from_secs(30);
+/// Versions that a purge removes in one batch.
+pub const PURGE_BATCH: usize = 1000;
+/// Files that are named because they need what is to be purged.
+pub const SHARERS_TOLD: usize = 10;
+/// Rounds of a repair: each sees further than the one before, and few are needed.
+pub const REPAIR_ROUNDS: usize = 64;
+/// Live files that are tried for a damaged piece of content.
+pub const MEND_TRIES: usize = 16;
 /// Directories above a directory: PATH_MAX bounds the path, but not how deep a tree can be.
 pub const DEPTH_MAX: usize = 16 << 10;
 /// Places in listings of states that are kept to resume there.

@@ -12,6 +12,7 @@ mod dir;
 mod flags;
 mod handle;
 mod identity;
+mod idle;
 mod memory;
 mod names;
 mod open;
@@ -25,6 +26,7 @@ pub use dir::{DirStream, RawEntry};
 pub use flags::flags_ioctl;
 pub use handle::{Handle, handle_of, open_handle};
 pub use identity::{as_caller, as_self, prepare_thread};
+pub use idle::idle_thread;
 pub use memory::{bound_memory, give_memory_back};
 pub use names::{
     link_fd_at, mkdir_at, mknod_at, readlink_fd, rename_at, rmdir_at, symlink_at, unlink_at,

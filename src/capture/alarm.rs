@@ -579,7 +579,9 @@ fn compressed(view: &View<'_>, content: &Content) -> Result<Option<u64>, StoreEr
             });
             data.take(PIECES_MAX).collect()
         }
-        Content::Empty | Content::Lost(_) | Content::Purged(_) => return Ok(None),
+        Content::Empty | Content::Lost(_) | Content::Purged(_) | Content::Damaged(_) => {
+            return Ok(None);
+        }
     };
     let (mut plain, mut stored) = (0, 0);
     for hash in hashes {

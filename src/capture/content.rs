@@ -166,7 +166,9 @@ impl Capture<'_> {
                 // Not committed yet, or damaged: the file is here to be read.
                 Err(_) => return Ok(None),
             },
-            Content::Empty | Content::Lost(_) | Content::Purged(_) => return Ok(None),
+            Content::Empty | Content::Lost(_) | Content::Purged(_) | Content::Damaged(_) => {
+                return Ok(None);
+            }
         };
         Ok(Some((list, size)))
     }

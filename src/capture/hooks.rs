@@ -21,6 +21,10 @@ pub struct Hooks {
     pub snapshot_wait: Duration,
     /// How long each operation on the live tree holds the locks of its files before it goes on.
     pub locked: Duration,
+    /// In place of `limits::SCRUB_EVERY`.
+    pub scrub_every: Duration,
+    /// In place of `limits::SCRUB_QUIET`.
+    pub scrub_quiet: Duration,
     /// Whoever changes what stands under this name panics.
     pub panic_at: Option<Vec<u8>>,
 }
@@ -33,6 +37,8 @@ impl Default for Hooks {
             kept_bytes: limits::KEPT_BYTES,
             snapshot_wait: limits::SNAPSHOT_WAIT,
             locked: Duration::ZERO,
+            scrub_every: limits::SCRUB_EVERY,
+            scrub_quiet: limits::SCRUB_QUIET,
             panic_at: None,
         }
     }

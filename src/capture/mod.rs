@@ -21,7 +21,9 @@ mod deed;
 pub mod epoch;
 #[cfg(test)]
 mod failing_scan;
+mod full;
 mod hooks;
+mod mend;
 mod names_deed;
 mod prune;
 mod rules;
@@ -29,6 +31,7 @@ mod scan;
 mod scan_directory;
 mod scan_facts;
 mod scan_state;
+mod scrub;
 mod signal;
 mod snapshot;
 mod status;
@@ -38,7 +41,9 @@ mod work;
 
 pub use alarm::words as alarm_words;
 pub use deed::{ContentChange, NameChange, Touch, Wait};
+pub use full::Checked;
 pub use hooks::Hooks;
+pub use mend::LiveFiles;
 pub use names_deed::NamesDeed;
 pub use prune::{Dropped, PruneStatus, Sketch, carry_out, plan_of, sketch};
 pub use rules::{LeftOutFolder, Mark};
@@ -310,6 +315,7 @@ impl Recorder {
         start("scan", |recorder| recorder.scan_loop())?;
         start("watch", |recorder| recorder.watch())?;
         start("prune", |recorder| recorder.prune_loop())?;
+        start("scrub", |recorder| recorder.scrub_loop())?;
         Ok(())
     }
 

@@ -69,7 +69,13 @@ impl NewSnapshot {
             epoch,
             time,
             mode: self.mode,
-            base: None,
+            base: match self.mode {
+                SnapshotMode::Differential => {
+                    let full = store.view().full_before(epoch.next())?;
+                    full.map(|(_, full)| full.epoch)
+                }
+                SnapshotMode::Full | SnapshotMode::Incremental => None,
+            },
             hold: None,
             tags: Vec::new(),
             message: self.message.clone(),

@@ -358,8 +358,7 @@ impl Recorder {
             all: true,
             ..Dirty::default()
         };
-        let readable_before = before
-            .is_some_and(|(content, _)| !matches!(content, Content::Lost(_) | Content::Purged(_)));
+        let readable_before = before.is_some_and(|(content, _)| !content.is_missing());
         let from_before =
             before.is_some_and(|(was, _)| was == Content::Lost(LostReason::NotImported));
         if from_before && (facts.dirty.is_clean() || !self.has_room_for(look.stat.size)) {

@@ -51,6 +51,8 @@ pub enum Command {
     Policy(Policy),
     /// Drop the checkpoints that are not to be kept any longer
     Prune(Prune),
+    /// Remove a leaked file or content from all of history
+    Purge(Purge),
     /// Check that all that was recorded can be read
     Verify(Verify),
     /// Give a snapshot another name

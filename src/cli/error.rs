@@ -106,6 +106,8 @@ pub enum Error {
     },
     #[error("{}: {source}", .path.display())]
     File { path: PathBuf, source: io::Error },
+    #[error("nothing was purged: a purge can't be taken back; say --yes when it is meant")]
+    NotConfirmed,
     #[error("the output could not be written: {0}")]
     Output(#[source] io::Error),
 }
@@ -224,6 +226,7 @@ fn advice(refusal: &Refusal, dir: &Path) -> String {
         Refusal::BadPattern { .. } => "; write it as a line of .gitignore".to_owned(),
         Refusal::NoSnapshot { .. } => format!("; those that exist: rewindfs list {dir}"),
         Refusal::NoDoing { .. } => format!("; look at the list: rewindfs undo {dir}"),
+        Refusal::NoFull => format!("; make one: rewindfs snapshot {dir} --full"),
         Refusal::NoState { .. } => {
             format!("; those that exist: rewindfs list --checkpoints {dir}")
         }
@@ -248,7 +251,10 @@ fn advice(refusal: &Refusal, dir: &Path) -> String {
         }
         Refusal::NotDeleted { .. } => format!("; those that were: rewindfs list --deleted {dir}"),
         Refusal::PastHold { .. } => "; give a later day, --until DATE".to_owned(),
-        Refusal::HeldUntil { .. }
+        Refusal::NeverThere { .. }
+        | Refusal::PurgeFolder { .. }
+        | Refusal::PlanChanged
+        | Refusal::HeldUntil { .. }
         | Refusal::NotHeld { .. }
         | Refusal::PruneInterrupted { .. }
         | Refusal::VerifyInterrupted

@@ -58,6 +58,11 @@ impl Who {
                     alarm.folder.clear();
                 }
             }
+            Answer::Snapshot(made) => {
+                for path in made.changed_by_themselves.iter_mut().flatten() {
+                    "a file".clone_into(path);
+                }
+            }
             Answer::LogPage { lines, .. } => {
                 for line in lines {
                     line.folder = None;
@@ -92,17 +97,21 @@ fn least(request: &Request) -> Who {
         | Request::EndRun { .. }
         | Request::Events { .. }
         | Request::Find { .. }
-        | Request::Verify { .. }
         | Request::Rules { .. }
+        | Request::Sizes
+        | Request::Verify { repair: false, .. }
         | Request::Policy {
             set: None,
             leave_out: None,
+            ..
         }
         | Request::Prune { terms: None } => Who::Owner,
         Request::Delete { now: true, .. }
         | Request::Policy { .. }
         | Request::SetAlarm { .. }
         | Request::Prune { terms: Some(_) }
+        | Request::Purge { .. }
+        | Request::Verify { repair: true, .. }
         | Request::Unmount { .. } => Who::Master,
     }
 }
@@ -110,6 +119,10 @@ fn least(request: &Request) -> Who {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::control::report::Mode;
+    use crate::control::request::Made;
+    use crate::control::when::When;
+    use crate::time::Timestamp;
 
     fn peer(uid: u32, groups: &[u32]) -> Peer {
         Peer {
@@ -134,15 +147,46 @@ mod tests {
     }
 
     #[test]
+    fn names_of_files_that_changed_by_themselves_are_for_the_owner() {
+        let told = |who: Who| {
+            let mut answer = Answer::Snapshot(Made {
+                name: "x".to_owned(),
+                time: When(Timestamp(0)),
+                mode: Mode::Full,
+                base: None,
+                files_left_out: 0,
+                changed_by_themselves: Some(vec!["salaries".to_owned()]),
+                before: None,
+            });
+            who.censor(&mut answer);
+            match answer {
+                Answer::Snapshot(made) => made.changed_by_themselves.unwrap_or_default(),
+                _ => Vec::new(),
+            }
+        };
+        assert_eq!(told(Who::Owner), ["salaries"]);
+        assert_eq!(told(Who::Member), ["a file"]);
+    }
+
+    #[test]
     fn what_destroys_at_once_is_for_who_mounted() {
         let name = || "x".to_owned();
         let delete = |now| Request::Delete { name: name(), now };
         let unmount = Request::Unmount { force: false };
-        for request in [delete(true), unmount] {
+        let purge = Request::Purge {
+            paths: Vec::new(),
+            hash: None,
+            reason: String::new(),
+            token: None,
+        };
+        let verify = |repair| Request::Verify { percent: 0, repair };
+        for request in [delete(true), unmount, purge, verify(true)] {
             assert!(Who::Master.may(&request) && !Who::Owner.may(&request));
         }
         assert!(Who::Member.may(&delete(false)) && !Who::Anybody.may(&delete(false)));
-        assert!(Who::Owner.may(&Request::Sync) && !Who::Member.may(&Request::Sync));
+        for request in [Request::Sync, Request::Sizes, verify(false)] {
+            assert!(Who::Owner.may(&request) && !Who::Member.may(&request));
+        }
         assert!(Who::Anybody.may(&Request::Status));
     }
 }

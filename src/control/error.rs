@@ -15,6 +15,8 @@ use serde::{Deserialize, Serialize};
 pub enum Error {
     #[error("{reason}")]
     BadName { reason: String },
+    #[error("there is no full snapshot that could be the base")]
+    NoFull,
     #[error("the snapshot {name} exists")]
     Exists { name: String },
     #[error("there is no snapshot {name}")]
@@ -27,7 +29,7 @@ pub enum Error {
     /// What is to be taken back does not exist, or is not known.
     #[error("{reason}")]
     NoDoing { reason: String },
-    #[error("the snapshot {name} is held and can't be deleted")]
+    #[error("the snapshot {name} is held, and what it shows stays")]
     Held { name: String },
     #[error("the snapshot {name} is held until {until}, and no command ends that before")]
     HeldUntil { name: String, until: When },
@@ -37,6 +39,12 @@ pub enum Error {
     PastHold { until: When },
     #[error("no snapshot {name} was deleted, or its state is not kept any more")]
     NotDeleted { name: String },
+    #[error("history never held a file {path}")]
+    NeverThere { path: String },
+    #[error("{path} was a folder: name the files in it that are to be purged")]
+    PurgeFolder { path: String },
+    #[error("history has changed since the plan was shown, and nothing was purged: try again")]
+    PlanChanged,
     #[error("interrupted; what was checked so far is not told")]
     VerifyInterrupted,
     #[error("interrupted; {states} states were dropped, the others are as they were")]

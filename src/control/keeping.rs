@@ -23,20 +23,22 @@ impl Service {
         &self,
         set: Option<Policy>,
         leave_out: Option<LeavesOut>,
+        reason: &str,
         uid: u32,
         watch: &Watch<'_>,
     ) -> Result<Answer, Error> {
+        check_reason(reason)?;
         if let Some(rules) = leave_out.map(Rules::from) {
             Matcher::new(rules.clone()).map_err(|error| Error::BadPattern {
                 reason: error.to_string(),
             })?;
-            let changed = self.store.set_rules(&rules, uid)?;
+            let changed = self.store.set_rules(&rules, reason, uid)?;
             if let Some(recorder) = self.recorder.as_ref().filter(|_| changed) {
                 recorder.rules_changed()?;
             }
         }
         if let Some(policy) = set {
-            self.store.set_policy(policy, uid)?;
+            self.store.set_policy(policy, reason, uid)?;
             if let Some(recorder) = &self.recorder {
                 recorder.prune_soon();
             }
@@ -152,11 +154,7 @@ impl Service {
         if let Some(until) = until.filter(|until| until.0 <= since) {
             return Err(Error::PastHold { until });
         }
-        if reason.len() > limits::REASON_MAX {
-            return Err(Error::Malformed {
-                reason: format!("a reason has at most {} bytes", limits::REASON_MAX),
-            });
-        }
+        check_reason(&reason)?;
         let hold = Hold {
             by_uid: uid,
             since,
@@ -167,8 +165,9 @@ impl Service {
         Ok(Answer::Done)
     }
 
-    pub(super) fn release(&self, name: &str, uid: u32) -> Result<Answer, Error> {
-        self.store.release_snapshot(name, uid)?;
+    pub(super) fn release(&self, name: &str, reason: &str, uid: u32) -> Result<Answer, Error> {
+        check_reason(reason)?;
+        self.store.release_snapshot(name, reason, uid)?;
         Ok(Answer::Done)
     }
 
@@ -206,7 +205,17 @@ impl Service {
     }
 }
 
-fn steps_of(what: &str, (done, of): (u64, u64)) -> Progress {
+/// That the log takes it.
+pub(super) fn check_reason(reason: &str) -> Result<(), Error> {
+    if reason.len() > limits::REASON_MAX {
+        return Err(Error::Malformed {
+            reason: format!("a reason has at most {} bytes", limits::REASON_MAX),
+        });
+    }
+    Ok(())
+}
+
+pub(super) fn steps_of(what: &str, (done, of): (u64, u64)) -> Progress {
     Progress {
         steps: Some(Steps {
             what: what.to_owned(),
@@ -295,6 +304,9 @@ fn log_line(line: &SnapshotEvent) -> LogLine {
         alarm: None,
         folder: None,
         left_out: None,
+        mended: None,
+        given_up: None,
+        versions: None,
     };
     match &line.action {
         SnapshotAction::Made => {}
@@ -329,9 +341,34 @@ fn log_line(line: &SnapshotEvent) -> LogLine {
             text.deed = Deed::Policy;
             text.alarm = Some(*files);
         }
-        SnapshotAction::LeftOut { rules } => {
+        SnapshotAction::LeftOut { rules, reason } => {
             text.deed = Deed::Policy;
             text.left_out = Some(rules.clone().into());
+            text.reason = Some(reason.clone());
+        }
+        SnapshotAction::ReleasedFor { reason } => {
+            text.deed = Deed::Released;
+            text.reason = Some(reason.clone());
+        }
+        SnapshotAction::PolicyFor { policy, reason } => {
+            text.deed = Deed::Policy;
+            text.policy = Some((*policy).into());
+            text.reason = Some(reason.clone());
+        }
+        SnapshotAction::Purged {
+            versions,
+            bytes,
+            reason,
+        } => {
+            text.deed = Deed::Purged;
+            text.versions = Some(*versions);
+            text.bytes = Some(*bytes);
+            text.reason = Some(reason.clone());
+        }
+        SnapshotAction::Repaired { mended, given_up } => {
+            text.deed = Deed::Repaired;
+            text.mended = Some(*mended);
+            text.given_up = Some(*given_up);
         }
     }
     text

@@ -172,6 +172,8 @@ pub enum Deed {
     Policy,
     /// Somebody destroyed much at once.
     Alarm,
+    Repaired,
+    Purged,
 }
 
 /// A line of `list --log`.
@@ -204,6 +206,14 @@ pub struct LogLine {
     /// What is left out from then on.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub left_out: Option<LeavesOut>,
+    /// Problems, by `verify --repair`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mended: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub given_up: Option<u64>,
+    /// Whose content was purged.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub versions: Option<u64>,
 }
 
 /// A span of time in the largest unit that it is a whole number of: `24h`, `7d`, `1y`.

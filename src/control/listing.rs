@@ -2,11 +2,11 @@
 //! many states there are.
 
 use super::error::Error;
-use super::report::{Line, LineKind, Named};
+use super::report::{Line, LineKind, Named, SizeLine};
 use super::request::{PAGE, Position};
 use super::when::When;
 use crate::format::record::{EpochKind, EpochRecord, EpochState, Gap, Header, Snapshot};
-use crate::id::Epoch;
+use crate::id::{Epoch, SnapshotId};
 use crate::store::{Store, View};
 use std::collections::BTreeMap;
 
@@ -34,7 +34,13 @@ pub fn page(
         Some(epoch) => view.header(epoch)?.map(|header| When(header.time)),
         None => None,
     };
-    let mut page = Page::new(after);
+    let mut bases = BTreeMap::new();
+    for (_, snapshot) in names.values().flatten() {
+        if let Some(base) = snapshot.base {
+            bases.insert(snapshot.id, name_of(&view, base)?);
+        }
+    }
+    let mut page = Page::new(after, bases);
     if checkpoints {
         fill_with_all(&view, &names, &mut page)?;
     } else {
@@ -44,6 +50,51 @@ pub fn page(
     let end = end.map(|line| line.time);
     add_unrecorded(&mut page.lines, view.gaps()?, begin, end);
     Ok((page.lines, page.next))
+}
+
+/// The name of a state, or its time if it has none.
+///
+/// # Errors
+/// When the store can't be read.
+pub(super) fn name_of(view: &View<'_>, epoch: Epoch) -> Result<String, Error> {
+    let named = view.snapshots()?.into_iter();
+    let named = named.filter(|(_, snapshot)| snapshot.epoch == epoch);
+    if let Some((name, _)) = named.min_by_key(|(_, snapshot)| snapshot.id) {
+        return Ok(name);
+    }
+    let time = view.header(epoch)?.map(|header| When(header.time));
+    Ok(time.map_or_else(String::new, |time| format!("@{time}")))
+}
+
+/// What each snapshot added, and what deleting it would free.
+///
+/// # Errors
+/// When the store can't be read; an interruption.
+pub(super) fn sizes(
+    store: &Store,
+    go_on: &dyn Fn() -> bool,
+) -> Result<(Vec<SizeLine>, bool), Error> {
+    let (weights, exact) = store.weigh_snapshots(go_on)?;
+    let view = store.view();
+    let mut snapshots = view.snapshots()?;
+    snapshots.sort_by_key(|(_, snapshot)| (snapshot.epoch, snapshot.id));
+    let mut lines = Vec::new();
+    for (name, snapshot) in snapshots {
+        let Some(weight) = weights.get(&snapshot.id) else {
+            continue;
+        };
+        let header = view.header(snapshot.epoch)?;
+        lines.push(SizeLine {
+            name,
+            time: When(header.map_or(snapshot.time, |header| header.time)),
+            mode: snapshot.mode.into(),
+            files: weight.files,
+            bytes: weight.bytes,
+            stored_bytes: weight.stored_bytes,
+            frees_bytes: weight.frees_bytes,
+        });
+    }
+    Ok((lines, exact))
 }
 
 /// Puts the times without history that begin on this page between its states. A page ends with
@@ -112,11 +163,14 @@ struct Page {
     lines: Vec<Line>,
     next: Option<Position>,
     last: Option<Position>,
+    /// By snapshot: the name of its base.
+    bases: BTreeMap<SnapshotId, String>,
 }
 
 impl Page {
-    fn new(after: Option<Position>) -> Page {
+    fn new(after: Option<Position>, bases: BTreeMap<SnapshotId, String>) -> Page {
         Page {
+            bases,
             after,
             lines: Vec::new(),
             next: None,
@@ -143,8 +197,13 @@ impl Page {
             return self.push(epoch, 0, || line(record, header, None));
         }
         snapshots.iter().all(|(name, snapshot)| {
+            let base = self.bases.get(&snapshot.id).cloned();
             self.push(epoch, snapshot.id.0, || {
-                line(record, header, Some((name, snapshot)))
+                let mut line = line(record, header, Some((name, snapshot)));
+                if let Some(named) = &mut line.snapshot {
+                    named.base = base;
+                }
+                line
             })
         })
     }
@@ -181,6 +240,7 @@ fn line(record: &EpochRecord, header: &Header, snapshot: Option<(&String, &Snaps
         snapshot: snapshot.map(|(name, snapshot)| Named {
             name: name.clone(),
             mode: snapshot.mode.into(),
+            base: None,
             message: snapshot.message.clone(),
             tags: snapshot.tags.clone(),
             held: snapshot.hold.is_some(),

@@ -65,6 +65,16 @@ pub fn list(status: &Status, recorder: Option<&capture::Status>, around: &Around
         });
     }
     list.extend(left_out.excluded.iter().map(|rule| excluded(rule, &dir)));
+    if let Some(checked) = status.checked.filter(|checked| checked.problems > 0) {
+        let why = match checked.problems {
+            1 => "a check of the store found a problem".to_owned(),
+            more => format!("checks of the store found {more} problems"),
+        };
+        list.push(Missing {
+            cure: format!("rewindfs verify {dir} names it, and mends it with --repair"),
+            ..entry(MissingKind::Damaged, "what is damaged in the store", &why)
+        });
+    }
     list
 }
 

@@ -27,6 +27,8 @@ pub mod missing;
 pub mod mounts;
 pub mod open;
 pub mod protocol;
+mod purge;
+pub mod purged;
 pub mod report;
 pub mod request;
 pub mod service;

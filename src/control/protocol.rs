@@ -53,16 +53,17 @@ mod tests {
         Deed, DeletedLine, Group, LeavesOut, LeftOutRule, LogLine, Planned, PolicyReport, Pruned,
         Spans,
     };
+    use crate::control::purged::{PurgeReport, PurgedVersion};
     use crate::control::report::{
-        AlarmKind, AlarmLine, DoingLine, EventLine, FindLine, History, LeftOut, Line, LineKind,
-        Missing, MissingKind, Mode, Mounted, Named, NotRecorded, RunTold, Scan, Status, Store,
-        Unreadable, Unrecorded, Waits, Who,
+        AlarmKind, AlarmLine, Checked, DoingLine, EventLine, FindLine, History, LeftOut, Line,
+        LineKind, Missing, MissingKind, Mode, Mounted, Named, NotRecorded, RunTold, Scan, SizeLine,
+        Status, Store, Unreadable, Unrecorded, Waits, Who,
     };
     use crate::control::request::{
         Answer, Chosen, DeedLine, DiffLine, EventsFrom, FindPosition, Made, Position, Progress,
         RawPath, Reply, Request, StateFound, StepLine, Steps, TroubleLine, User, Whose,
     };
-    use crate::control::verified::{Finding, Verified};
+    use crate::control::verified::{Finding, Remedy, Verified};
     use crate::control::when::When;
     use crate::format::keeping::Policy;
     use crate::format::record::Kind;
@@ -115,6 +116,7 @@ mod tests {
             Request::Snapshot {
                 name: text(),
                 message: text(),
+                mode: Mode::Full,
             },
             Request::List {
                 checkpoints: true,
@@ -130,19 +132,33 @@ mod tests {
                 until: Some(NOON),
                 reason: text(),
             },
-            Request::Release { name: text() },
+            Request::Release {
+                name: text(),
+                reason: text(),
+            },
+            Request::Purge {
+                paths: vec![RawPath(vec![b'x', 0xff])],
+                hash: Some(text()),
+                reason: text(),
+                token: Some(text()),
+            },
+            Request::Sizes,
             Request::Deleted { after: Some(NOON) },
             Request::Log { after: None },
             Request::Policy {
                 set: Some(Policy::default()),
                 leave_out: Some(leaves_out()),
+                reason: text(),
             },
             Request::Rules { epoch: 1 },
             Request::Prune {
                 terms: Some(planned().terms()),
             },
             Request::SetAlarm { files: 1000 },
-            Request::Verify { percent: 5 },
+            Request::Verify {
+                percent: 5,
+                repair: true,
+            },
             Request::Rename {
                 old: text(),
                 new: text(),
@@ -287,6 +303,11 @@ mod tests {
                 free_bytes: 5,
                 file_system_bytes: 6,
             },
+            checked: Some(Checked {
+                ended: Some(NOON),
+                problems: 1,
+                under_way_bytes: Some(2),
+            }),
             copies: vec![text()],
             problems: vec![text()],
         }
@@ -366,6 +387,9 @@ mod tests {
                     bytes: Some(2),
                     policy: Some(spans),
                     left_out: Some(leaves_out()),
+                    mended: Some(3),
+                    given_up: Some(4),
+                    versions: Some(5),
                 }],
                 next: None,
             },
@@ -384,15 +408,48 @@ mod tests {
                 states: 1,
                 bytes: 2,
             }),
+            Answer::Sizes {
+                lines: vec![SizeLine {
+                    name: text(),
+                    time: NOON,
+                    mode: Mode::Full,
+                    files: 1,
+                    bytes: 2,
+                    stored_bytes: 3,
+                    frees_bytes: 4,
+                }],
+                exact: true,
+            },
+            Answer::Purge(Box::new(PurgeReport {
+                versions: 1,
+                lines: vec![PurgedVersion {
+                    path: text(),
+                    bytes: 2,
+                    states: 3,
+                    first_state: Some(NOON),
+                    last_state: None,
+                }],
+                freed_bytes: 4,
+                shared_pieces: 5,
+                shared_bytes: 6,
+                shared_with: vec![text()],
+                live: vec![text()],
+                token: text(),
+                done: true,
+            })),
             Answer::Verified(Box::new(Verified {
                 states: 1,
                 versions: 2,
                 chunks: 3,
                 chunk_bytes: 4,
                 hashed_percent: 5,
+                repaired_states: 6,
                 problems: 1,
+                mended: 7,
+                given_up: 8,
                 findings: vec![Finding {
                     problem: text(),
+                    repair: Some(Remedy::GivenUp),
                     path: Some(text()),
                     first_state: Some(NOON),
                     last_state: None,
@@ -414,6 +471,7 @@ mod tests {
         let named = Named {
             name: text(),
             mode: Mode::Full,
+            base: Some(text()),
             message: text(),
             tags: vec![text()],
             held: true,
@@ -424,7 +482,10 @@ mod tests {
                 name: text(),
                 time: NOON,
                 mode: Mode::Incremental,
+                base: Some(text()),
                 files_left_out: 1,
+                changed_by_themselves: Some(vec![text()]),
+                before: Some(text()),
             }),
             Answer::Page {
                 lines: vec![line(None), line(Some(named))],
@@ -547,6 +608,10 @@ mod tests {
             Error::NotHeld { name: text() },
             Error::PastHold { until: NOON },
             Error::NotDeleted { name: text() },
+            Error::NeverThere { path: text() },
+            Error::PurgeFolder { path: text() },
+            Error::PlanChanged,
+            Error::NoFull,
             Error::PruneInterrupted { states: 1 },
             Error::VerifyInterrupted,
             Error::TimedOut { what: text() },
@@ -581,6 +646,7 @@ mod tests {
             Request::SetAlarm { .. } => {}
             Request::Undoable { .. } | Request::Undo { .. } => {}
             Request::BeginRun { .. } | Request::EndRun { .. } => {}
+            Request::Purge { .. } | Request::Sizes => {}
         }
         match answer {
             Answer::Snapshot(_) | Answer::Page { .. } | Answer::Done | Answer::Status(_) => {}
@@ -590,6 +656,7 @@ mod tests {
             Answer::Doings { .. } | Answer::Events { .. } | Answer::Found { .. } => {}
             Answer::Undoable { .. } | Answer::Undo { .. } | Answer::Run { .. } => {}
             Answer::Policy(_) | Answer::Plan(_) | Answer::Pruned(_) | Answer::Verified(_) => {}
+            Answer::Purge(_) | Answer::Sizes { .. } => {}
         }
         match error {
             Error::BadName { .. } | Error::Exists { .. } | Error::NoSnapshot { .. } => {}
@@ -601,6 +668,8 @@ mod tests {
             Error::Directory { .. } | Error::HeldUntil { .. } | Error::NotHeld { .. } => {}
             Error::PastHold { .. } | Error::NotDeleted { .. } => {}
             Error::PruneInterrupted { .. } | Error::VerifyInterrupted => {}
+            Error::NeverThere { .. } | Error::PurgeFolder { .. } | Error::PlanChanged => {}
+            Error::NoFull => {}
         }
     }
 

@@ -130,10 +130,28 @@ pub enum LineKind {
 pub struct Named {
     pub name: String,
     pub mode: Mode,
+    /// Of a differential one: the full one that it refers to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub base: Option<String>,
     pub message: String,
     pub tags: Vec<String>,
     pub held: bool,
     pub uid: u32,
+}
+
+/// One line of `list --size`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SizeLine {
+    pub name: String,
+    pub time: When,
+    pub mode: Mode,
+    /// Versions of files that no snapshot before it shows, and their lengths.
+    pub files: u64,
+    pub bytes: u64,
+    /// What of these bytes was new, compressed, in the store.
+    pub stored_bytes: u64,
+    /// Stored bytes that come free when it alone is deleted.
+    pub frees_bytes: u64,
 }
 
 /// How a snapshot's content was found.
@@ -143,6 +161,16 @@ pub enum Mode {
     Full,
     Incremental,
     Differential,
+}
+
+impl From<Mode> for SnapshotMode {
+    fn from(mode: Mode) -> SnapshotMode {
+        match mode {
+            Mode::Full => SnapshotMode::Full,
+            Mode::Incremental => SnapshotMode::Incremental,
+            Mode::Differential => SnapshotMode::Differential,
+        }
+    }
 }
 
 impl From<SnapshotMode> for Mode {
@@ -175,6 +203,9 @@ pub struct Status {
     pub alarms: Vec<AlarmLine>,
     pub history: History,
     pub store: Store,
+    /// The background check; absent before the first has begun.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub checked: Option<Checked>,
     /// Copies of the store elsewhere.
     pub copies: Vec<String>,
     /// What a person should see to, one sentence each.
@@ -214,6 +245,16 @@ pub enum AlarmKind {
     Destroyed,
     /// Content became incompressible, as encryption makes it.
     Scrambled,
+}
+
+/// What the last check of all that is in the store found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Checked {
+    /// When it ended; `None`: the first is under way.
+    pub ended: Option<When>,
+    pub problems: u64,
+    /// Stored bytes that the one under way has read; `None`: none is.
+    pub under_way_bytes: Option<u64>,
 }
 
 /// The mount.
@@ -329,6 +370,8 @@ pub enum MissingKind {
     FromBefore,
     /// Left out on purpose.
     Excluded,
+    /// A check found problems in the store.
+    Damaged,
 }
 
 /// A file that can't be recorded.

@@ -3,7 +3,10 @@
 
 use super::error::Error;
 use super::kept::{DeletedLine, LeavesOut, LogLine, Planned, PolicyReport, Pruned, Terms};
-use super::report::{DoingLine, EventLine, FindLine, Line, Mode, Scan, Status, Unrecorded};
+use super::purged::PurgeReport;
+use super::report::{
+    DoingLine, EventLine, FindLine, Line, Mode, Scan, SizeLine, Status, Unrecorded,
+};
 use super::verified::Verified;
 use super::when::When;
 use crate::format::keeping::Policy;
@@ -16,6 +19,7 @@ pub enum Request {
     Snapshot {
         name: String,
         message: String,
+        mode: Mode,
     },
     /// One page of the list: what comes after a position, up to `PAGE` lines.
     List {
@@ -38,7 +42,10 @@ pub enum Request {
     },
     Release {
         name: String,
+        reason: String,
     },
+    /// What each snapshot added, and what deleting it would free.
+    Sizes,
     /// One page of the deleted snapshots.
     Deleted {
         after: Option<When>,
@@ -51,6 +58,7 @@ pub enum Request {
     Policy {
         set: Option<Policy>,
         leave_out: Option<LeavesOut>,
+        reason: String,
     },
     /// What is left out now, and was when a state was made.
     Rules {
@@ -60,9 +68,18 @@ pub enum Request {
     SetAlarm {
         files: u64,
     },
-    /// Checks the store; of its chunks, hashes so many percent.
+    /// What a purge of these files, or of these bytes, would remove; with the token of that plan,
+    /// its execution.
+    Purge {
+        paths: Vec<RawPath>,
+        hash: Option<String>,
+        reason: String,
+        token: Option<String>,
+    },
+    /// Checks the store; of its chunks, hashes so many percent. `repair`: all, and mends it.
     Verify {
         percent: u8,
+        repair: bool,
     },
     /// The plan; with terms its execution.
     Prune {
@@ -277,6 +294,12 @@ pub enum Answer {
     Plan(Box<Planned>),
     Pruned(Pruned),
     Verified(Box<Verified>),
+    Purge(Box<PurgeReport>),
+    /// False: there is too much to count, and it is at least so much.
+    Sizes {
+        lines: Vec<SizeLine>,
+        exact: bool,
+    },
     Status(Box<Status>),
 }
 
@@ -386,7 +409,16 @@ pub struct Made {
     pub name: String,
     pub time: When,
     pub mode: Mode,
+    /// Of a differential one: the full one that it refers to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub base: Option<String>,
     pub files_left_out: u64,
+    /// Of a full one: files whose bytes had changed though size and times had not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub changed_by_themselves: Option<Vec<String>>,
+    /// The snapshot, on hold, that has what these files held before.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub before: Option<String>,
 }
 
 /// How far a request is that takes long.

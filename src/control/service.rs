@@ -8,6 +8,7 @@ use super::difference;
 use super::error::{Error, check_name};
 use super::events;
 use super::find;
+use super::keeping::steps_of;
 use super::listing;
 use super::log;
 use super::report;
@@ -16,8 +17,9 @@ use super::status;
 use super::undo;
 use super::when::When;
 use crate::capture::{self, NewSnapshot, Patience, Recorder};
-use crate::format::record::{EpochState, Run, SnapshotMode};
+use crate::format::record::{EpochState, Hold, Run, Snapshot, SnapshotMode};
 use crate::history::StateName;
+use crate::id::{Epoch, FileId};
 use crate::limits;
 use crate::store::Store;
 use crate::time::{TimeZone, Timestamp};
@@ -46,6 +48,9 @@ pub trait Mounting: Send + Sync {
     /// # Errors
     /// EBUSY, and what else umount(2) says.
     fn unmount(&self) -> io::Result<()>;
+    /// Takes from the kernel what it keeps of these versions in states; returns when that is done,
+    /// or has taken too long.
+    fn drop_caches(&self, versions: &[(FileId, Epoch)]);
     /// Takes it off whoever uses it: detaches, then aborts the connection.
     ///
     /// # Errors
@@ -69,7 +74,7 @@ impl Watch<'_> {
     };
 
     /// As long as he is there.
-    fn patience(&self) -> Patience<'_> {
+    pub(super) fn patience(&self) -> Patience<'_> {
         Patience {
             until: None,
             cancelled: self.cancelled,
@@ -101,7 +106,11 @@ impl Service {
     pub fn handle(&self, request: Request, uid: u32, watch: &Watch<'_>) -> Result<Answer, Error> {
         ::log::debug!("uid {uid} asks for {request:?}");
         match request {
-            Request::Snapshot { name, message } => self.snapshot(name, message, uid, watch),
+            Request::Snapshot {
+                name,
+                message,
+                mode,
+            } => self.snapshot(name, message, mode.into(), uid, watch),
             Request::List { checkpoints, after } => {
                 let (lines, next) = listing::page(&self.store, checkpoints, after)?;
                 Ok(Answer::Page { lines, next })
@@ -113,14 +122,24 @@ impl Service {
                 until,
                 reason,
             } => self.hold(&name, until, reason, uid),
-            Request::Release { name } => self.release(&name, uid),
+            Request::Release { name, reason } => self.release(&name, &reason, uid),
+            Request::Sizes => {
+                let show = || steps_of("counting", (0, 0));
+                let go_on = || !(watch.cancelled)();
+                let (lines, exact) = ticking(watch, show, || listing::sizes(&self.store, &go_on))?;
+                Ok(Answer::Sizes { lines, exact })
+            }
             Request::Deleted { after } => self.deleted(after),
             Request::Log { after } => self.log(after),
             Request::SetAlarm { files } => {
                 self.store.set_alarm(files, uid)?;
                 Ok(Answer::Done)
             }
-            Request::Policy { set, leave_out } => self.policy(set, leave_out, uid, watch),
+            Request::Policy {
+                set,
+                leave_out,
+                reason,
+            } => self.policy(set, leave_out, &reason, uid, watch),
             Request::Rules { epoch } => Ok(Answer::Rules {
                 now: self
                     .store
@@ -131,7 +150,16 @@ impl Service {
                     .into(),
                 then: self.store.rules_at(crate::id::Epoch(epoch))?.into(),
             }),
-            Request::Verify { percent } => self.verify(percent, watch),
+            Request::Purge {
+                paths,
+                hash,
+                reason,
+                token,
+            } => {
+                let target = (paths.as_slice(), hash.as_deref());
+                self.purge(target, &reason, token.as_deref(), uid, watch)
+            }
+            Request::Verify { percent, repair } => self.verify(percent, repair, uid, watch),
             Request::Prune { terms } => self.prune(terms, uid, watch),
             Request::Rename { old, new } => self.rename(&old, &new, uid),
             Request::Sync => self.sync(watch),
@@ -194,6 +222,7 @@ impl Service {
         &self,
         name: String,
         message: String,
+        mode: SnapshotMode,
         uid: u32,
         watch: &Watch<'_>,
     ) -> Result<Answer, Error> {
@@ -202,11 +231,26 @@ impl Service {
         if self.store.view().snapshot(&name)?.is_some() {
             return Err(Error::Exists { name });
         }
+        if mode == SnapshotMode::Differential
+            && self.store.view().full_before(Epoch::MAX)?.is_none()
+        {
+            return Err(Error::NoFull);
+        }
+        let checked = match mode {
+            SnapshotMode::Full => Some(watched(recorder, watch, || {
+                recorder.check_files(watch.patience())
+            })?),
+            SnapshotMode::Incremental | SnapshotMode::Differential => None,
+        };
+        let before = match &checked {
+            Some(checked) => self.hold_before(&name, checked, uid)?,
+            None => None,
+        };
         let made = watched(recorder, watch, || {
             let new = NewSnapshot {
                 name: name.clone(),
                 message,
-                mode: SnapshotMode::Incremental,
+                mode,
                 by_uid: uid,
             };
             recorder.snapshot(new, watch.patience())
@@ -224,8 +268,63 @@ impl Service {
             name,
             time: When(time),
             mode: made.mode.into(),
+            base: match made.base {
+                Some(base) => Some(listing::name_of(&view, base)?),
+                None => None,
+            },
+            changed_by_themselves: checked.map(|checked| {
+                let lossy = |path: &Vec<u8>| String::from_utf8_lossy(path).into_owned();
+                checked.changed.iter().map(lossy).collect()
+            }),
+            before,
             files_left_out: record.map_or(0, |record| record.statistics.lost_files),
         }))
+    }
+
+    /// What files held before their bytes changed by themselves gets a name of its own, on hold.
+    fn hold_before(
+        &self,
+        name: &str,
+        checked: &capture::Checked,
+        uid: u32,
+    ) -> Result<Option<String>, Error> {
+        let Some(epoch) = checked.before.filter(|_| !checked.changed.is_empty()) else {
+            return Ok(None);
+        };
+        // Everybody may see it in the list, so it names no file.
+        let reason = match checked.changed.len() {
+            1 => "what 1 file held before its bytes changed by themselves".to_owned(),
+            more => format!("what {more} files held before their bytes changed by themselves"),
+        };
+        let view = self.store.view();
+        let mut kept = format!("{name}-before");
+        for n in 2.. {
+            if view.snapshot(&kept)?.is_none() {
+                break;
+            }
+            kept = format!("{name}-before-{n}");
+        }
+        let time = Timestamp::now();
+        let snapshot = Snapshot {
+            id: self.store.new_snapshot_id()?,
+            epoch,
+            time,
+            mode: SnapshotMode::Incremental,
+            base: None,
+            hold: None,
+            tags: Vec::new(),
+            message: reason.clone(),
+            by_uid: uid,
+        };
+        self.store.put_snapshot(&kept, &snapshot)?;
+        let hold = Hold {
+            by_uid: uid,
+            since: time,
+            until: None,
+            reason,
+        };
+        self.store.hold_snapshot(&kept, hold)?;
+        Ok(Some(kept))
     }
 
     fn rename(&self, old: &str, new: &str, uid: u32) -> Result<Answer, Error> {

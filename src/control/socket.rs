@@ -379,6 +379,7 @@ mod tests {
         fn force(&self) -> io::Result<()> {
             self.unmount()
         }
+        fn drop_caches(&self, _: &[(crate::id::FileId, crate::id::Epoch)]) {}
     }
 
     struct Patient;

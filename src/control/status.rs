@@ -5,7 +5,8 @@ use super::error::Error;
 use super::missing::{self, Around};
 use super::mounts::Mounts;
 use super::report::{
-    AlarmKind, AlarmLine, History, LeftOut, NotRecorded, Status, Store, Unreadable, Unrecorded,
+    AlarmKind, AlarmLine, Checked, History, LeftOut, NotRecorded, Status, Store, Unreadable,
+    Unrecorded,
 };
 use super::service::Service;
 use super::when::When;
@@ -92,6 +93,13 @@ pub fn report(service: &Service) -> Result<Status, Error> {
     if let Some(recorder) = &service.recorder {
         problems.extend(pruned(&recorder.prune_status()));
     }
+    let checked = told.checked;
+    if let Some(checked) = checked.filter(|checked| checked.problems > 0) {
+        problems.push(format!(
+            "the store is damaged, {} problems were found: verify names them",
+            checked.problems
+        ));
+    }
     let mut status = Status {
         dir: lossy(&service.dir),
         mounted,
@@ -112,6 +120,7 @@ pub fn report(service: &Service) -> Result<Status, Error> {
         alarms,
         history: counted.history,
         store,
+        checked,
         copies: Vec::new(),
         problems,
     };
@@ -140,6 +149,16 @@ fn around(service: &Service) -> Around {
         below: mount.below(),
         mounts,
     }
+}
+
+/// How far the background check is, and what it found; `None`: none has begun, or that can't be read.
+fn checked(store: &OpenStore) -> Option<Checked> {
+    let scrub = store.scrub_state().ok()?;
+    (scrub.begun.is_some() || scrub.ended.is_some()).then(|| Checked {
+        ended: scrub.ended.map(When),
+        problems: scrub.known_problems(),
+        under_way_bytes: scrub.begun.map(|_| scrub.bytes),
+    })
 }
 
 /// Alarms of the last week, oldest first.
@@ -225,6 +244,7 @@ struct FromStore {
     from_before: FromBefore,
     alarms: Vec<AlarmLine>,
     rules: Vec<RulesRecord>,
+    checked: Option<Checked>,
     store: Store,
 }
 
@@ -240,6 +260,7 @@ impl FromStore {
             from_before: store.from_before().unwrap_or_default(),
             alarms: alarms(store).unwrap_or_default(),
             rules: store.rules().unwrap_or_default(),
+            checked: checked(store),
             store: space(store, path, &counted),
             counted,
             error,
@@ -255,6 +276,7 @@ impl FromStore {
             from_before: FromBefore::default(),
             alarms: Vec::new(),
             rules: Vec::new(),
+            checked: None,
             store: Store {
                 path: lossy(&service.store_path),
                 ..Store::default()

@@ -6,7 +6,7 @@
 //! again from the records alone, whatever was pruned in between.
 
 use super::key;
-use super::record::{Content, Dirent, Header, Inode};
+use super::record::{Content, Dirent, GivenUp, Header, Inode};
 use super::value;
 use crate::id::{Epoch, FileId, Hash};
 use std::fmt;
@@ -109,10 +109,10 @@ pub fn inode_record(id: FileId, inode: &Inode) -> Vec<u8> {
     record
 }
 
-/// The hash that a purge leaves in place of a content; of a purged one, what it holds.
+/// The hash that a purge or a repair leaves in place of a content; of such a one, what it holds.
 pub fn content_hash(content: &Content) -> Hash {
     match content {
-        Content::Purged(hash) => *hash,
+        Content::Purged(hash) | Content::Damaged(GivenUp(hash)) => *hash,
         other => Hash::of(&value::pack(other)),
     }
 }

@@ -85,6 +85,49 @@ pub enum Content {
     Lost(LostReason),
     /// Removed from history on demand; the hash of the encoded `Content` before it.
     Purged(Hash),
+    /// Found damaged in the store, and nothing had the bytes any more; the same hash.
+    Damaged(GivenUp),
+}
+
+/// The hash in place of content that was given up. In bytes a check value follows it: one flipped bit
+/// of the tag would else make purged content of it, or it of purged content, and the state counts
+/// both alike.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(try_from = "(Hash, Hash)", into = "(Hash, Hash)")]
+pub struct GivenUp(pub Hash);
+
+impl GivenUp {
+    fn check(self) -> Hash {
+        Hash::of(&[&b"given up"[..], &self.0.0].concat())
+    }
+}
+
+impl From<GivenUp> for (Hash, Hash) {
+    fn from(given_up: GivenUp) -> (Hash, Hash) {
+        (given_up.0, given_up.check())
+    }
+}
+
+impl TryFrom<(Hash, Hash)> for GivenUp {
+    type Error = &'static str;
+
+    fn try_from((hash, check): (Hash, Hash)) -> Result<GivenUp, &'static str> {
+        let given_up = GivenUp(hash);
+        match given_up.check() == check {
+            true => Ok(given_up),
+            false => Err("the check value of content that was given up is another"),
+        }
+    }
+}
+
+impl Content {
+    /// Whether the bytes are in no store: lost, purged or given up.
+    pub fn is_missing(&self) -> bool {
+        matches!(
+            self,
+            Content::Lost(_) | Content::Purged(_) | Content::Damaged(_)
+        )
+    }
 }
 
 /// One piece of a chunk list.

@@ -226,6 +226,35 @@ mod tests {
         golden(&Content::Lost(LostReason::NotImported), "010305");
         golden(&Content::Lost(LostReason::LeftOut), "010306");
         golden(&Content::Purged(Hash([0xee; 32])), &format!("0104{ee}"));
+        let check = "4fa89b5dc581bed0816266615d8f1e73f7ec1166c1f870c63ca51494d6740196";
+        let given_up = Content::Damaged(GivenUp(Hash([0xee; 32])));
+        golden(&given_up, &format!("0105{ee}{check}"));
+    }
+
+    #[test]
+    fn a_flipped_bit_makes_nothing_else_of_content_that_was_purged_or_given_up() {
+        let hash = Hash([0xee; 32]);
+        let purged = Content::Purged(hash);
+        let given_up = Content::Damaged(GivenUp(hash));
+        for (content, other) in [(purged, given_up), (given_up, purged)] {
+            let content_at = |content| {
+                let version = InodeVersion::Present(Inode { content, ..inode() });
+                pack(&version)
+            };
+            let bytes = content_at(content);
+            // Up to the tag both are the same.
+            let pairs = bytes.iter().zip(content_at(other));
+            let tag = pairs.take_while(|(one, other)| *one == other).count();
+            assert_eq!(bytes[tag] ^ content_at(other)[tag], 1, "{content:?}");
+            let mut flipped = bytes.clone();
+            flipped[tag] ^= 1;
+            assert!(unpack::<InodeVersion>(&flipped).is_err(), "{content:?}");
+        }
+        for bit in 0..32 * 8 {
+            let mut flipped = pack(&given_up);
+            flipped[2 + bit / 8] ^= 1 << (bit % 8);
+            assert!(unpack::<Content>(&flipped).is_err(), "bit {bit}");
+        }
     }
 
     #[test]

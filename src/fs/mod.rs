@@ -12,6 +12,7 @@ pub use waits::WaitsFor;
 
 use crate::backing::{self, Space};
 use crate::format::record::{FileTime, Kind};
+use crate::id::{Epoch, FileId};
 use crate::limits;
 use std::sync::Arc;
 use std::time::Duration;
@@ -136,6 +137,12 @@ impl Fs {
     /// An operation has panicked: history may have missed something, and stops.
     pub fn panicked(&self) {
         self.live.recorder().internal_error();
+    }
+
+    /// The numbers of these versions of files below `.snapshots`, as far as the kernel knows them.
+    pub fn past_of(&self, versions: &[(FileId, Epoch)]) -> Vec<u64> {
+        let snapdir = self.snapdir.as_ref();
+        snapdir.map_or_else(Vec::new, |snapdir| snapdir.numbers_of(versions))
     }
 
     /// The live half.

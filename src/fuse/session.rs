@@ -58,6 +58,7 @@ pub struct Session {
     engine: Arc<Engine<Fs>>,
     flusher: Arc<Mutex<Option<Arc<Flusher>>>>,
     end: Arc<End>,
+    refused: Refused,
 }
 
 /// Serves a mount.
@@ -125,6 +126,7 @@ fn start(
     let result = Session {
         mounted,
         engine,
+        refused,
         flusher: Arc::new(Mutex::new(Some(Arc::new(flusher)))),
         end: Arc::new(End::default()),
     };
@@ -143,6 +145,11 @@ impl Session {
     /// The number of the connection, as in /sys/fs/fuse/connections.
     pub fn connection(&self) -> u32 {
         self.mounted.connection().number()
+    }
+
+    /// Drops the pages of these inodes below `.snapshots`; false if that took too long.
+    pub fn drop_pages(&self, inos: &[u64]) -> bool {
+        self.refused.drop_pages(inos)
     }
 
     /// Unmounts; returns when nothing is served any more.

@@ -79,6 +79,8 @@ pub enum HistoryError {
     Lost { reason: LostReason },
     #[error("the content was purged from history")]
     Purged,
+    #[error("the content was damaged in the store and could not be mended")]
+    Damaged,
     #[error("the list or chunk {hash} does not have the length that was recorded")]
     Length { hash: Hash },
     #[error("the content is empty, but {size} bytes were recorded")]

@@ -70,6 +70,7 @@ impl History {
         match content {
             Content::Lost(reason) => Err(HistoryError::Lost { reason }),
             Content::Purged(_) => Err(HistoryError::Purged),
+            Content::Damaged(_) => Err(HistoryError::Damaged),
             Content::Empty if size > 0 => Err(HistoryError::Empty { size }),
             _ if offset >= end => Ok(()),
             Content::Empty => Ok(()),

@@ -50,6 +50,11 @@ impl Cache {
         }
     }
 
+    /// Forgets all.
+    pub fn clear(&mut self) {
+        *self = Cache::new(self.capacity);
+    }
+
     pub fn get(&mut self, hash: Hash) -> Option<Verified> {
         let (age, verified) = self.entries.get_mut(&hash)?;
         self.clock += 1;

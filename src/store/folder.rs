@@ -36,7 +36,7 @@ pub(super) struct Folder {
     path: PathBuf,
     identity: (u64, u64),
     /// Inode of the database's lock file, once it is open.
-    lock: Option<u64>,
+    lock: Mutex<Option<u64>>,
 }
 
 impl Folder {
@@ -114,7 +114,7 @@ impl Folder {
             fd,
             path: path.to_path_buf(),
             identity,
-            lock: None,
+            lock: Mutex::new(None),
         })
     }
 
@@ -129,8 +129,8 @@ impl Folder {
     }
 
     /// Notes the lock of the database that was opened.
-    pub fn note_lock(&mut self) -> Result<()> {
-        self.lock = Some(self.lock_ino()?);
+    pub fn note_lock(&self) -> Result<()> {
+        *self.lock.lock() = Some(self.lock_ino()?);
         Ok(())
     }
 
@@ -202,7 +202,7 @@ impl Folder {
             Ok(stat) if stat.st_nlink > 0 => {}
             _ => return Err(StoreError::Removed),
         }
-        if self.lock == Some(self.lock_ino()?) {
+        if *self.lock.lock() == Some(self.lock_ino()?) {
             return Ok(());
         }
         Err(StoreError::Removed)

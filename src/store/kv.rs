@@ -55,6 +55,11 @@ pub trait Kv: Send + Sync + fmt::Debug {
     fn flush(&self, family: Family) -> Result<()>;
     /// Closes the database and opens it again. Waits for snapshots to be dropped.
     fn reopen(&self) -> Result<()>;
+    /// Writes all that can be read into a new database, which takes the place of this one. To be
+    /// called when nobody else reads or writes.
+    fn rebuild(&self) -> Result<()> {
+        Ok(())
+    }
     /// Bytes that a family takes on disk, about.
     fn stored_bytes(&self, family: Family) -> Result<u64>;
     /// Bytes in memory that will take space on disk when they are written out, about.

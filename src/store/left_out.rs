@@ -25,7 +25,7 @@ impl Store {
     ///
     /// # Errors
     /// A store that can't be written.
-    pub fn set_rules(&self, rules: &Rules, by_uid: u32) -> Result<bool> {
+    pub fn set_rules(&self, rules: &Rules, reason: &str, by_uid: u32) -> Result<bool> {
         let _committer = self.committer.lock();
         let before: Vec<(u64, RulesRecord)> = self.view().numbered(meta::LEFT_OUT)?;
         let (number, same) = match before.last() {
@@ -42,6 +42,7 @@ impl Store {
         }
         let action = SnapshotAction::LeftOut {
             rules: rules.clone(),
+            reason: reason.to_owned(),
         };
         let time = self.note_list_change(&mut batch, by_uid, "", action)?;
         let record = RulesRecord {

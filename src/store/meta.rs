@@ -39,6 +39,12 @@ pub(super) const SNAPSHOT_LOG: &str = "snapshot log";
 const FROM_BEFORE: &[u8] = b"from before";
 /// By snapshot id: a snapshot that was deleted.
 pub(super) const DELETED: &str = "deleted";
+/// How far the background check is.
+pub(super) const SCRUB: &[u8] = b"scrub";
+/// By number: what was purged.
+pub(super) const PURGED: &str = "purged";
+/// By epoch: what a repair left of it.
+pub(super) const MENDED: &str = "mended";
 /// What is kept for how long.
 const POLICY: &[u8] = b"policy";
 /// By number, ascending: what is left out from when on.
@@ -117,7 +123,7 @@ impl Store {
     ///
     /// # Errors
     /// A store that can't be written.
-    pub fn set_policy(&self, policy: Policy, by_uid: u32) -> Result<()> {
+    pub fn set_policy(&self, policy: Policy, reason: &str, by_uid: u32) -> Result<()> {
         let _committer = self.committer.lock();
         let before = self.policy()?;
         if before.policy == policy {
@@ -134,8 +140,9 @@ impl Store {
         };
         let mut batch = Batch::default();
         batch.put(Family::Meta, POLICY, value::pack(&record));
-        let changed =
-            self.note_list_change(&mut batch, by_uid, "", SnapshotAction::Policy { policy })?;
+        let reason = reason.to_owned();
+        let action = SnapshotAction::PolicyFor { policy, reason };
+        let changed = self.note_list_change(&mut batch, by_uid, "", action)?;
         self.write(batch, Durability::Synced)?;
         self.list_changed(changed);
         Ok(())

@@ -30,15 +30,20 @@ mod inflight;
 pub mod kv;
 mod left_out;
 pub mod memory;
+mod mended;
 mod meta;
 mod open;
 mod over_time;
 mod prune;
+pub mod purge;
+mod rebuild;
 mod reclaim;
 mod refs;
+pub mod repair;
 mod rocks;
 mod runs;
 mod scan;
+pub mod scrub;
 mod snapshot_log;
 mod snapshots;
 #[cfg(test)]
@@ -47,6 +52,7 @@ mod verify;
 mod view;
 mod watched;
 mod weigh;
+mod weigh_each;
 
 use crate::format::record::*;
 use crate::id::*;
@@ -65,6 +71,7 @@ pub use snapshot_log::{SnapshotAction, SnapshotEvent};
 pub use verify::{Depth, Problem, Progress, Report};
 pub use view::{Name, View};
 pub use weigh::Weights;
+pub use weigh_each::SnapshotWeight;
 
 /// What a store answers.
 pub type Result<T> = std::result::Result<T, StoreError>;

@@ -32,7 +32,7 @@ impl Store {
     /// # Errors
     /// The folder is in use or can't be made.
     pub fn create(dir: &Path, options: StoreOptions) -> Result<Arc<Store>> {
-        let mut folder = Folder::create(dir)?;
+        let folder = Folder::create(dir)?;
         let kv = RocksKv::open(&folder.database(), &options, true)
             .map_err(|error| folder.locked(error))?;
         folder.note_lock()?;
@@ -55,7 +55,7 @@ impl Store {
     /// # Errors
     /// It is in use, is none, is newer than this program, or is damaged.
     pub fn open(dir: &Path, options: StoreOptions) -> Result<Arc<Store>> {
-        let mut folder = Folder::open(dir)?;
+        let folder = Folder::open(dir)?;
         let kv = RocksKv::open(&folder.database(), &options, false)
             .map_err(|error| folder.locked(error))?;
         folder.note_lock()?;
@@ -143,6 +143,11 @@ impl Store {
     /// Reads what is kept in memory.
     fn load(&self, committer: &mut Committer) -> Result<()> {
         self.sweep_blocks()?;
+        self.load_rest(committer)
+    }
+
+    /// The same without removing chunks that nothing names: that is not known yet.
+    pub(super) fn load_rest(&self, committer: &mut Committer) -> Result<()> {
         let next: Option<ChunkNumber> = self.meta(meta::NEXT_CHUNK)?;
         *self.blocks.lock() = Blocks::starting_at(next.unwrap_or_default().0);
         self.load_ids()?;

@@ -73,6 +73,15 @@ impl<'a> Refs<'a> {
         Ok(())
     }
 
+    /// So many records name the hash, whatever was counted before. Its pieces are counted by
+    /// themselves.
+    pub fn set(&mut self, hash: Hash, refs: u64) -> Result<()> {
+        let entry = self.store.index_entry(hash)?;
+        let is_list = entry.ok_or(StoreError::Missing { hash })?.is_list;
+        self.load(hash, is_list)?.entry.refs = refs;
+        Ok(())
+    }
+
     fn load(&mut self, hash: Hash, is_list: bool) -> Result<&mut Counted> {
         let counted = match self.counted.entry(hash) {
             std::collections::btree_map::Entry::Occupied(occupied) => occupied.into_mut(),
@@ -143,7 +152,7 @@ fn named(content: &Content) -> Option<(Hash, bool)> {
     match content {
         Content::Chunk(hash) => Some((*hash, false)),
         Content::List(hash) => Some((*hash, true)),
-        Content::Empty | Content::Lost(_) | Content::Purged(_) => None,
+        Content::Empty | Content::Lost(_) | Content::Purged(_) | Content::Damaged(_) => None,
     }
 }
 

@@ -41,6 +41,17 @@ const MANIFEST_AHEAD: usize = 64 << 10;
 /// Bits of the bloom filters of families that are asked for keys that they do not have.
 const BLOOM_BITS: f64 = 10.0;
 
+/// Where a database is built anew, beside the one whose place it takes.
+const REBUILT: &str = "rocks.new";
+
+/// Removes a database, if there is one.
+fn discard(path: &Path) -> std::io::Result<()> {
+    match std::fs::remove_dir_all(path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        result => result,
+    }
+}
+
 /// A RocksDB database.
 pub struct RocksKv {
     path: PathBuf,
@@ -240,6 +251,34 @@ impl Kv for RocksKv {
         };
         *slot = db.map(Arc::new);
         answer
+    }
+
+    fn rebuild(&self) -> Result<()> {
+        let beside = self.path.with_file_name(REBUILT);
+        let io = |action| move |source| StoreError::Io { action, source };
+        discard(&beside).map_err(io("remove what an earlier repair left"))?;
+        {
+            let new = RocksKv::open(&beside, &self.options, true)?;
+            let old = self.snapshot()?;
+            for family in Family::ALL {
+                super::rebuild::copy(old.as_ref(), &new, family)?;
+                new.flush(family)?;
+            }
+        }
+        let mut slot = self.db.write();
+        if let Some(db) = slot.take()
+            && let Err(shared) = Arc::try_unwrap(db)
+        {
+            *slot = Some(shared);
+            return Err(StoreError::Busy);
+        }
+        let exchange = rustix::fs::RenameFlags::EXCHANGE;
+        let cwd = rustix::fs::CWD;
+        let exchanged = rustix::fs::renameat_with(cwd, &beside, cwd, &self.path, exchange);
+        *slot = Some(Arc::new(open(&self.path, &self.options, false)?));
+        let failed = "put the mended database in its place";
+        exchanged.map_err(|errno| io(failed)(errno.into()))?;
+        discard(&beside).map_err(io("remove the damaged database"))
     }
 
     fn unwritten_bytes(&self) -> u64 {

@@ -50,6 +50,28 @@ pub enum SnapshotAction {
     /// What is left out from then on.
     LeftOut {
         rules: Rules,
+        reason: String,
+    },
+    /// `verify --repair`.
+    Repaired {
+        mended: u64,
+        given_up: u64,
+    },
+    /// Content was removed from all of history.
+    Purged {
+        versions: u64,
+        /// Stored bytes.
+        bytes: u64,
+        reason: String,
+    },
+    /// As `Released`, and why.
+    ReleasedFor {
+        reason: String,
+    },
+    /// As `Policy`, and why.
+    PolicyFor {
+        policy: Policy,
+        reason: String,
     },
 }
 
@@ -107,6 +129,16 @@ impl Store {
                 };
             }
         }
+        let changed = self.note_list_change(&mut batch, by_uid, "", action)?;
+        self.write(batch, Durability::Synced)?;
+        self.list_changed(changed);
+        Ok(())
+    }
+
+    /// Notes something that is about no snapshot.
+    pub(super) fn log_deed(&self, by_uid: u32, action: SnapshotAction) -> Result<()> {
+        let _committer = self.committer.lock();
+        let mut batch = Batch::default();
         let changed = self.note_list_change(&mut batch, by_uid, "", action)?;
         self.write(batch, Durability::Synced)?;
         self.list_changed(changed);

@@ -10,8 +10,9 @@ use super::view::View;
 use super::{Result, Store, StoreError, meta};
 use crate::format::keeping::Deleted;
 use crate::format::key::{self, Family};
-use crate::format::record::{Hold, Snapshot};
+use crate::format::record::{Hold, Snapshot, SnapshotMode};
 use crate::format::value;
+use crate::id::Epoch;
 use crate::limits;
 use crate::time::Timestamp;
 use std::sync::atomic::Ordering;
@@ -109,12 +110,12 @@ impl Store {
         self.write_list(batch, by_uid, name, action)
     }
 
-    /// Ends a hold that has no end of its own.
+    /// Ends a hold that has no end of its own, and says why.
     ///
     /// # Errors
     /// There is no such snapshot, it is not held, its hold has an end that has not come, or the
     /// store can't be written.
-    pub fn release_snapshot(&self, name: &str, by_uid: u32) -> Result<()> {
+    pub fn release_snapshot(&self, name: &str, reason: &str, by_uid: u32) -> Result<()> {
         let _committer = self.committer.lock();
         let mut snapshot = self.named(name)?;
         let name_owned = || name.to_owned();
@@ -128,7 +129,9 @@ impl Store {
         let mut batch = Batch::default();
         let bytes = value::pack(&snapshot);
         batch.put(Family::Snapshots, key::snapshot(name), bytes);
-        self.write_list(batch, by_uid, name, SnapshotAction::Released)
+        let reason = reason.to_owned();
+        let action = SnapshotAction::ReleasedFor { reason };
+        self.write_list(batch, by_uid, name, action)
     }
 
     /// Gives a snapshot another name.
@@ -222,6 +225,16 @@ impl Snapshot {
 }
 
 impl View<'_> {
+    /// The newest full snapshot before an epoch, and its name.
+    ///
+    /// # Errors
+    /// A store that can't be read.
+    pub fn full_before(&self, epoch: Epoch) -> Result<Option<(String, Snapshot)>> {
+        let all = self.snapshots()?.into_iter();
+        let full = all.filter(|(_, s)| s.mode == SnapshotMode::Full && s.epoch < epoch);
+        Ok(full.max_by_key(|(_, snapshot)| (snapshot.epoch, snapshot.id)))
+    }
+
     /// Snapshots that were deleted and whose epochs are kept, in the order in which they were made.
     ///
     /// # Errors

@@ -323,6 +323,15 @@ impl View<'_> {
         Ok(epochs)
     }
 
+    /// The first kept epoch that is not before this one; itself if there is none.
+    pub(super) fn kept_from(&self, epoch: Epoch) -> Result<Epoch> {
+        let scan = self.from(Family::Epochs, &key::epoch(epoch))?;
+        let kept = scan
+            .item()
+            .map(|(key, _)| key::unpack_epoch(Family::Epochs, key));
+        Ok(kept.transpose()?.unwrap_or(epoch))
+    }
+
     /// The newest kept, listed epoch.
     pub fn newest_epoch(&self) -> Result<Option<Epoch>> {
         self.listed_before(Epoch::MAX)

@@ -101,6 +101,15 @@ fn the_owner_of_the_directory_needs_no_sudo() {
     ] {
         scene.owner(line).exits(2);
     }
+    for line in [
+        "purge file --yes",
+        "purge file --dry-run",
+        "verify . --repair",
+    ] {
+        scene.owner(line).exits(2).says("may not");
+    }
+    scene.owner("verify .").ok();
+    scene.owner("list . --size").ok().says("mine");
     scene.owner("list .").ok().says("mine");
     assert_eq!(text(scene.mounted.past("mine", "file")), "one");
 }

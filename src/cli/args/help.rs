@@ -45,7 +45,10 @@ const GROUPS: [(&str, &[(&str, &str)]); 5] = [
                 "policy prune",
                 "What is kept and what is left out; drop the others now",
             ),
-            ("verify", ""),
+            (
+                "verify purge",
+                "Check all that is stored; remove a leak from all of history",
+            ),
         ],
     ),
     (

@@ -1,8 +1,9 @@
 //! Snapshots, and what is kept of the past.
 
-use super::Dir;
+use super::{Dir, StoreArg};
 use clap::Args as ClapArgs;
 use std::ffi::OsString;
+use std::path::PathBuf;
 
 /// `snapshot`.
 #[derive(Debug, ClapArgs)]
@@ -12,6 +13,15 @@ pub struct Snapshot {
     /// Its name; without one the time, like 2026-11-20T10-15-03.250Z
     #[arg(value_name = "NAME")]
     pub name: Option<OsString>,
+    /// Trust what was noted of changes; the usual way
+    #[arg(long, conflicts_with_all = ["full", "differential"])]
+    pub incremental: bool,
+    /// Read every file again, and say which changed though its size and times did not
+    #[arg(long)]
+    pub full: bool,
+    /// Refer to the newest full one before it
+    #[arg(long, conflicts_with = "full")]
+    pub differential: bool,
     /// A sentence to find it by
     #[arg(
         long,
@@ -37,8 +47,11 @@ pub struct List {
     /// The deleted ones that can be undeleted
     #[arg(long, conflicts_with = "checkpoints")]
     pub deleted: bool,
-    /// What was done to the list and to what is kept: when, by whom
+    /// What each snapshot added, and what deleting it alone would free
     #[arg(long, conflicts_with_all = ["checkpoints", "deleted"])]
+    pub size: bool,
+    /// What was done to the list and to what is kept: when, by whom
+    #[arg(long, conflicts_with_all = ["checkpoints", "deleted", "size"])]
     pub log: bool,
     /// One JSON object a line
     #[arg(long)]
@@ -97,6 +110,14 @@ pub struct Release {
     /// The snapshot
     #[arg(value_name = "NAME")]
     pub name: OsString,
+    /// Why
+    #[arg(
+        long,
+        value_name = "TEXT",
+        default_value = "",
+        hide_default_value = true
+    )]
+    pub reason: String,
 }
 
 /// `policy`.
@@ -138,6 +159,14 @@ pub struct Policy {
     /// Leave out the content of larger files, like 2G; `none`: record it (at first)
     #[arg(long, value_name = "SIZE")]
     pub max_file_size: Option<String>,
+    /// Why it is changed
+    #[arg(
+        long,
+        value_name = "TEXT",
+        default_value = "",
+        hide_default_value = true
+    )]
+    pub reason: String,
     /// Print the report as JSON
     #[arg(long)]
     pub json: bool,
@@ -156,6 +185,36 @@ pub struct Prune {
     pub json: bool,
 }
 
+/// `purge`.
+#[derive(Debug, ClapArgs)]
+pub struct Purge {
+    /// Files whose every version is to go; with --hash, any path inside the directory
+    #[arg(value_name = "PATH", required = true)]
+    pub paths: Vec<PathBuf>,
+    /// Every version that holds these bytes, by their BLAKE3 as b3sum prints it
+    #[arg(long, value_name = "H")]
+    pub hash: Option<String>,
+    /// Why
+    #[arg(
+        long,
+        value_name = "TEXT",
+        default_value = "",
+        hide_default_value = true
+    )]
+    pub reason: String,
+    /// Only print what would go, and from which states
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Do it without asking; it can't be taken back
+    #[arg(long)]
+    pub yes: bool,
+    /// Print the report as JSON
+    #[arg(long)]
+    pub json: bool,
+    #[command(flatten)]
+    pub store: StoreArg,
+}
+
 /// `verify`.
 #[derive(Debug, ClapArgs)]
 pub struct Verify {
@@ -167,6 +226,10 @@ pub struct Verify {
     /// The same for so many percent of it, others each time
     #[arg(long, value_name = "PERCENT", conflicts_with = "data", value_parser = clap::value_parser!(u8).range(1..=100))]
     pub sample: Option<u8>,
+    /// Check all, mend what the live files still have, and give up what nothing has: content that
+    /// then reads as damaged, in the states that hold it
+    #[arg(long, conflicts_with = "sample")]
+    pub repair: bool,
     /// Print the report as JSON
     #[arg(long)]
     pub json: bool,

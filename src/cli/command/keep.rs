@@ -24,18 +24,23 @@ const FOLDERS_SHOWN: usize = 5;
 pub fn policy(args: &args::Policy) -> Result<Exit, Error> {
     let wishes = Wishes::read(args)?;
     let place = locate(&args.dir.dir, args.dir.store.said().as_deref(), None)?;
-    let mut report = ask_policy(&place, None, None)?;
+    let mut report = ask_policy(&place, None, None, "")?;
     let leaving = Leaving::read(args, &report)?;
+    if !args.reason.is_empty() && !wishes.any() && leaving.is_none() {
+        let text = "--reason says why the policy is changed: give what it is to be, too, for \
+                    example --keep-all 24h";
+        return Err(Error::Usage(text.to_owned()));
+    }
     if let Some(files) = wishes.alarm {
         let request = Request::SetAlarm { files };
         if reach::ask(&place, request, &Meter::new("policy"))? != Answer::Done {
             return Err(reach::strange(&place));
         }
-        report = ask_policy(&place, None, None)?;
+        report = ask_policy(&place, None, None, "")?;
     }
     if wishes.any() || leaving.is_some() {
         let wanted = wishes.any().then(|| wishes.over(report.policy));
-        report = ask_policy(&place, wanted, leaving)?;
+        report = ask_policy(&place, wanted, leaving, &args.reason)?;
     }
     let mut out = stdout().lock();
     if args.json {
@@ -49,8 +54,13 @@ fn ask_policy(
     place: &Place,
     set: Option<Policy>,
     leave_out: Option<LeavesOut>,
+    reason: &str,
 ) -> Result<PolicyReport, Error> {
-    let request = Request::Policy { set, leave_out };
+    let request = Request::Policy {
+        set,
+        leave_out,
+        reason: reason.to_owned(),
+    };
     let answer = reach::ask(place, request, &Meter::new("policy"))?;
     match answer {
         Answer::Policy(report) => Ok(*report),

@@ -4,11 +4,11 @@ use super::super::args;
 use super::super::error::Error;
 use super::super::exit::Exit;
 use super::super::progress::Meter;
-use super::super::quantity::count;
+use super::super::quantity::{count, size};
 use super::super::reach::{self, Reach};
 use super::{list_log, locate};
 use crate::control::locate::Place;
-use crate::control::report::{Line, LineKind, Mode};
+use crate::control::report::{Line, LineKind, Mode, SizeLine};
 use crate::control::request::{Answer, Position, Request};
 use crate::time::TimeZone;
 use std::io::{self, Write, stdout};
@@ -18,6 +18,9 @@ pub fn run(args: &args::List) -> Result<Exit, Error> {
     let place = locate(&args.dir.dir, args.dir.store.said().as_deref(), None)?;
     if args.deleted {
         return list_log::deleted(&place, args.json);
+    }
+    if args.size {
+        return sizes(&place, args.json);
     }
     if args.log {
         return list_log::log(&place, args.json);
@@ -35,6 +38,46 @@ pub fn run(args: &args::List) -> Result<Exit, Error> {
     }
     out.flush()?;
     Ok(Exit::Done)
+}
+
+/// `list DIR --size`.
+fn sizes(place: &Place, json: bool) -> Result<Exit, Error> {
+    let answer = reach::ask(place, Request::Sizes, &Meter::new("list"))?;
+    let Answer::Sizes { lines, exact } = answer else {
+        return Err(reach::strange(place));
+    };
+    let mut out = io::BufWriter::new(stdout().lock());
+    if json {
+        for line in &lines {
+            serde_json::to_writer(&mut out, line).map_err(io::Error::from)?;
+            writeln!(out)?;
+        }
+    } else {
+        size_table(&mut out, &lines, &TimeZone::system())?;
+    }
+    out.flush()?;
+    if !exact {
+        eprintln!("rewindfs: there is too much to count: the stored bytes are at least so many");
+    }
+    Ok(Exit::Done)
+}
+
+fn size_table(out: &mut impl Write, lines: &[SizeLine], zone: &TimeZone) -> io::Result<()> {
+    let widest = lines.iter().map(|line| line.name.chars().count()).max();
+    let width = widest.unwrap_or(0).max("NAME".len());
+    for line in lines {
+        writeln!(
+            out,
+            "{}  {:<width$}  added {:>9}, {:>10}, {:>10} in the store; deleting it frees {:>10}",
+            line.time.0.local(zone),
+            line.name,
+            count(line.files, "file"),
+            size(line.bytes),
+            size(line.stored_bytes),
+            size(line.frees_bytes),
+        )?;
+    }
+    Ok(())
 }
 
 /// The list, a page at a time. A store that is open in this process stays open.
@@ -146,6 +189,9 @@ fn notes(line: &Line, zone: &TimeZone) -> String {
             // A message may have lines; a table has one for each snapshot.
             notes.push(named.message.replace(char::is_control, " "));
         }
+        if let Some(base) = &named.base {
+            notes.push(format!("(base {base})"));
+        }
         if named.held {
             notes.push("(held)".to_owned());
         }
@@ -172,6 +218,7 @@ mod tests {
         let snapshot = Named {
             name: "before-refactor".into(),
             mode: Mode::Full,
+            base: None,
             message: "all\ngreen".into(),
             tags: vec![],
             held: true,

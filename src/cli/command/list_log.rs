@@ -111,9 +111,6 @@ fn log_row(line: &LogLine, zone: &TimeZone) -> String {
             if let Some(until) = line.until {
                 text += &format!(" until {}", until.0.local(zone));
             }
-            if let Some(reason) = line.reason.as_deref().filter(|reason| !reason.is_empty()) {
-                text += &format!(": {}", reason.lines().collect::<Vec<_>>().join(" "));
-            }
             text
         }
         Deed::Released => format!("released {}", line.name),
@@ -129,6 +126,16 @@ fn log_row(line: &LogLine, zone: &TimeZone) -> String {
                 super::keep::leaves_out(&rules)
             )
         }
+        Deed::Purged => format!(
+            "purged the content of {}, {}",
+            count(line.versions.unwrap_or(0), "version"),
+            size(line.bytes.unwrap_or(0))
+        ),
+        Deed::Repaired => format!(
+            "repaired the store: {} mended, {} given up",
+            line.mended.unwrap_or(0),
+            line.given_up.unwrap_or(0)
+        ),
         Deed::Policy => match &line.policy {
             Some(policy) => format!(
                 "set the policy: all {}, hourly {}, daily {}, weekly {}, size {}",
@@ -156,6 +163,15 @@ fn log_row(line: &LogLine, zone: &TimeZone) -> String {
             text
         }
     };
+    // That of an alarm is what was done, and stands there already.
+    let is_why = |reason: &&str| !reason.is_empty() && line.deed != Deed::Alarm;
+    let what = match line.reason.as_deref().filter(is_why) {
+        Some(reason) => {
+            let reason = reason.lines().collect::<Vec<_>>().join(" ");
+            format!("{what}: {reason}")
+        }
+        None => what,
+    };
     format!("{}  uid {:<5}  {what}", line.time.0.local(zone), line.uid)
 }
 
@@ -182,6 +198,9 @@ mod tests {
             alarm: None,
             folder: None,
             left_out: None,
+            mended: None,
+            given_up: None,
+            versions: None,
         }
     }
 

@@ -12,6 +12,7 @@ mod list_log;
 mod log;
 mod mount;
 mod pages;
+mod purge;
 mod report;
 mod restore;
 mod run;
@@ -45,6 +46,7 @@ pub fn run(command: Command) -> Result<Exit, Error> {
         Command::Release(args) => snapshot::release(&args),
         Command::Policy(args) => keep::policy(&args),
         Command::Prune(args) => keep::prune(&args),
+        Command::Purge(args) => purge::run(&args),
         Command::Verify(args) => verify::run(&args),
         Command::Rename(args) => snapshot::rename(&args),
         Command::List(args) => list::run(&args),

@@ -12,6 +12,7 @@ use super::super::past::{Past, Paths};
 use super::super::quote::quote;
 use super::super::reach;
 use crate::control::error::Error as Refusal;
+use crate::control::report::Mode;
 use crate::control::request::{Answer, RawPath, Request};
 use crate::limits;
 use crate::name::check_snapshot_name;
@@ -111,7 +112,13 @@ fn note(past: &Past, args: &args::Run, run: u64, when: &str) -> Result<(), Error
     };
     let ask = |name: String| {
         let message = format!("{when} run {run}");
-        past.ask(Request::Snapshot { name, message }, "snapshot")
+        let mode = Mode::Incremental;
+        let request = Request::Snapshot {
+            name,
+            message,
+            mode,
+        };
+        past.ask(request, "snapshot")
     };
     match ask(format!("{name}-{when}")) {
         Err(error) if matches!(error.refusal(), Some(Refusal::Exists { .. })) => {

@@ -12,6 +12,7 @@ use super::locate;
 use crate::control::client::ClientError;
 use crate::control::error::Error as Refusal;
 use crate::control::locate::Place;
+use crate::control::report::Mode;
 use crate::control::request::{Answer, Made, Request};
 use crate::control::when::When;
 use crate::name::check_snapshot_name;
@@ -36,23 +37,35 @@ pub fn make(args: args::Snapshot) -> Result<Exit, Error> {
         action: "signals can't be caught",
         source,
     })?;
+    let mode = match (args.full, args.differential) {
+        (true, _) => Mode::Full,
+        (_, true) => Mode::Differential,
+        _ => Mode::Incremental,
+    };
+    let wish = (args.message, mode);
     let made = match name {
-        Some(name) => request(&place, name.to_owned(), args.message, &interrupt)?,
-        None => with_time(&place, &args.message, &interrupt)?,
+        Some(name) => request(&place, name.to_owned(), wish, &interrupt)?,
+        None => with_time(&place, &wish, &interrupt)?,
     };
     show(&made, args.json)?;
-    Ok(if made.files_left_out > 0 {
-        Exit::Differs
-    } else {
-        Exit::Done
-    })
+    let changed = made.changed_by_themselves.as_ref();
+    Ok(
+        if made.files_left_out > 0 || changed.is_some_and(|files| !files.is_empty()) {
+            Exit::Differs
+        } else {
+            Exit::Done
+        },
+    )
 }
 
-fn with_time(place: &Place, message: &str, interrupt: &Interrupt) -> Result<Made, Error> {
+/// A message, and how the content is found.
+type Wish = (String, Mode);
+
+fn with_time(place: &Place, wish: &Wish, interrupt: &Interrupt) -> Result<Made, Error> {
     let mut tries = 1;
     loop {
         let name = Timestamp::now().snapshot_name();
-        match request(place, name, message.to_owned(), interrupt) {
+        match request(place, name, wish.clone(), interrupt) {
             Err(Error::Refused {
                 refusal: Refusal::Exists { .. },
                 ..
@@ -65,11 +78,15 @@ fn with_time(place: &Place, message: &str, interrupt: &Interrupt) -> Result<Made
 fn request(
     place: &Place,
     name: String,
-    message: String,
+    (message, mode): Wish,
     interrupt: &Interrupt,
 ) -> Result<Made, Error> {
     let wait = Meter::with("snapshot", interrupt.clone());
-    let request = Request::Snapshot { name, message };
+    let request = Request::Snapshot {
+        name,
+        message,
+        mode,
+    };
     let answer = reach::ask(place, request, &wait)?;
     let Answer::Snapshot(made) = answer else {
         return Err(reach::strange(place));
@@ -97,11 +114,26 @@ fn show(made: &Made, json: bool) -> Result<(), Error> {
     }
     let time = made.time.0.local(&TimeZone::system());
     write!(out, "snapshot {} of {time}", made.name)?;
+    if let Some(base) = &made.base {
+        write!(out, ", differential to {base}")?;
+    }
     if made.files_left_out > 0 {
         let files = count(made.files_left_out, "file");
         write!(out, "; the content of {files} could not be recorded")?;
     }
     writeln!(out)?;
+    for path in made.changed_by_themselves.iter().flatten() {
+        writeln!(
+            out,
+            "{path}: its bytes changed though its size and times did not"
+        )?;
+    }
+    if let Some(before) = &made.before {
+        writeln!(
+            out,
+            "what they held before is in the snapshot {before}, on hold"
+        )?;
+    }
     Ok(())
 }
 
@@ -168,7 +200,9 @@ fn future(text: &str) -> Result<Timestamp, Error> {
 pub fn release(args: &args::Release) -> Result<Exit, Error> {
     let place = locate(&args.dir.dir, args.dir.store.said().as_deref(), None)?;
     let name = existing(&args.name, &place)?;
-    reach::ask(&place, Request::Release { name }, &Meter::new("release"))?;
+    let reason = args.reason.clone();
+    let request = Request::Release { name, reason };
+    reach::ask(&place, request, &Meter::new("release"))?;
     Ok(Exit::Done)
 }
 

@@ -12,7 +12,7 @@ use crate::control::client::ClientError;
 use crate::control::folder::FolderError;
 use crate::control::locate::{self as locating, Place};
 use crate::control::open::OpenError;
-use crate::control::report::{AlarmLine, Missing, MissingKind, NotRecorded, Status};
+use crate::control::report::{AlarmLine, Checked, Missing, MissingKind, NotRecorded, Status};
 use crate::control::request::{Answer, Request};
 use crate::control::when::When;
 use crate::time::TimeZone;
@@ -185,6 +185,9 @@ fn page(out: &mut impl Write, status: &Status, zone: &TimeZone) -> io::Result<()
     }
     row("history", &history(status, zone))?;
     row("store", &store(status))?;
+    if let Some(checked) = &status.checked {
+        row("checked", &checks(checked, zone))?;
+    }
     let copies = if status.copies.is_empty() {
         "none: protects against people and programs, not against the loss of this disk".to_owned()
     } else {
@@ -195,6 +198,21 @@ fn page(out: &mut impl Write, status: &Status, zone: &TimeZone) -> io::Result<()
         row(if i == 0 { "needs you" } else { "" }, problem)?;
     }
     Ok(())
+}
+
+fn checks(checked: &Checked, zone: &TimeZone) -> String {
+    let mut parts = Vec::new();
+    if let Some(ended) = checked.ended {
+        let found = match checked.problems {
+            0 => "no problem found".to_owned(),
+            problems => count(problems, "problem"),
+        };
+        parts.push(format!("all of it, {}: {found}", local(ended, zone)));
+    }
+    if let Some(bytes) = checked.under_way_bytes {
+        parts.push(format!("{} so far by the check under way", size(bytes)));
+    }
+    parts.join("; ")
 }
 
 fn mounted(status: &Status, zone: &TimeZone) -> String {
@@ -424,6 +442,7 @@ mod tests {
                 free_bytes: 4 << 30,
                 file_system_bytes: 8 << 30,
             },
+            checked: None,
             copies: vec![],
             problems: vec!["1 file can't be read".into()],
         };

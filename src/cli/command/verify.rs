@@ -9,11 +9,11 @@ use super::super::quantity::{count, size};
 use super::super::reach;
 use super::locate;
 use crate::control::request::{Answer, Request};
-use crate::control::verified::{Finding, Verified};
+use crate::control::verified::{Finding, Remedy, Verified};
 use crate::time::TimeZone;
 use std::io::{self, Write, stdout};
 
-/// `verify DIR [--data | --sample PERCENT]`.
+/// `verify DIR [--data | --sample PERCENT | --repair]`.
 pub fn run(args: &args::Verify) -> Result<Exit, Error> {
     let percent = match (args.data, args.sample) {
         (true, _) => 100,
@@ -26,7 +26,9 @@ pub fn run(args: &args::Verify) -> Result<Exit, Error> {
         source,
     })?;
     let meter = Meter::with("verify", interrupt);
-    let Answer::Verified(report) = reach::ask(&place, Request::Verify { percent }, &meter)? else {
+    let repair = args.repair;
+    let request = Request::Verify { percent, repair };
+    let Answer::Verified(report) = reach::ask(&place, request, &meter)? else {
         return Err(reach::strange(&place));
     };
     let mut out = stdout().lock();
@@ -36,7 +38,7 @@ pub fn run(args: &args::Verify) -> Result<Exit, Error> {
     } else {
         show(&mut out, &report, &TimeZone::system())?;
     }
-    Ok(if report.problems > 0 {
+    Ok(if report.problems > report.mended {
         Exit::Differs
     } else {
         Exit::Done
@@ -46,6 +48,10 @@ pub fn run(args: &args::Verify) -> Result<Exit, Error> {
 fn show(out: &mut impl Write, report: &Verified, zone: &TimeZone) -> io::Result<()> {
     for finding in &report.findings {
         writeln!(out, "{}", line(finding, zone))?;
+    }
+    if report.repaired_states > 0 {
+        let states = count(report.repaired_states, "state");
+        writeln!(out, "{states} hold less than they did, since a repair")?;
     }
     let shown = report.findings.len() as u64;
     if report.problems > shown {
@@ -65,7 +71,15 @@ fn show(out: &mut impl Write, report: &Verified, zone: &TimeZone) -> io::Result<
         size(report.chunk_bytes),
         match report.problems {
             0 => "no problem found".to_owned(),
-            problems => count(problems, "problem"),
+            problems if report.mended + report.given_up == 0 => count(problems, "problem"),
+            problems => {
+                let (mended, given_up) = (report.mended, report.given_up);
+                let left = problems - mended - given_up;
+                format!(
+                    "{}, {mended} mended, {given_up} given up, {left} left",
+                    count(problems, "problem")
+                )
+            }
         }
     )
 }
@@ -74,6 +88,11 @@ fn line(finding: &Finding, zone: &TimeZone) -> String {
     let mut text = String::new();
     if let Some(path) = &finding.path {
         text += &format!("{path}: ");
+    }
+    match finding.repair {
+        Some(Remedy::Mended) => text += "mended: ",
+        Some(Remedy::GivenUp) => text += "given up: ",
+        None => {}
     }
     text += &finding.problem;
     match (finding.first_state, finding.last_state) {
@@ -103,7 +122,10 @@ mod tests {
             chunks: 5,
             chunk_bytes: 2048,
             hashed_percent: 100,
+            repaired_states: 0,
             problems: 0,
+            mended: 0,
+            given_up: 0,
             findings: Vec::new(),
         };
         let shown = |report: &Verified| {
@@ -120,12 +142,14 @@ mod tests {
         report.findings = vec![
             Finding {
                 problem: "the content of a file can't be read".to_owned(),
+                repair: None,
                 path: Some("src/main.rs".to_owned()),
                 first_state: Some(NOON),
                 last_state: Some(When(Timestamp(NOON.0.0 + 60_000_000_000))),
             },
             Finding {
                 problem: "what is recorded of a state is not what it was".to_owned(),
+                repair: None,
                 path: None,
                 first_state: Some(NOON),
                 last_state: Some(NOON),

@@ -16,6 +16,7 @@ use crate::fs::snapdir::{SnapDir, SnapDirOptions};
 use crate::fs::{Fs, WaitsFor};
 use crate::fuse::{self, Session};
 use crate::history::History;
+use crate::id::{Epoch, FileId};
 use crate::store::Store;
 use crate::time::Timestamp;
 use std::io;
@@ -51,6 +52,7 @@ pub fn file_system(
 /// A mount that stands.
 pub struct Mounting {
     session: Session,
+    fs: Arc<Fs>,
     shown: report::Mounted,
     mountpoint: PathBuf,
     snapdir: Option<String>,
@@ -70,10 +72,11 @@ impl Mounting {
         // from a path in the mount alone.
         let backing = fuse::device_of(&job.dir).ok();
         let mounted = fuse::mount(&job.store, &job.mountpoint, &options)?;
-        let session = fuse::serve(fs, mounted, &options)?;
+        let session = fuse::serve(Arc::clone(&fs), mounted, &options)?;
         recorder.set_flusher(Arc::new(Flusher(session.flusher())));
         Ok(Mounting {
             session,
+            fs,
             shown: report::Mounted {
                 mountpoint: job.mountpoint.to_string_lossy().into_owned(),
                 since: When(Timestamp::now()),
@@ -132,6 +135,12 @@ impl service::Mounting for Mounting {
 
     fn unmount(&self) -> io::Result<()> {
         self.session.unmount()
+    }
+
+    fn drop_caches(&self, versions: &[(FileId, Epoch)]) {
+        if !self.session.drop_pages(&self.fs.past_of(versions)) {
+            log::warn!("the kernel may keep pages of purged content until the mount is taken off");
+        }
     }
 
     fn force(&self) -> io::Result<()> {

@@ -29,6 +29,8 @@ fn parse(list: &str) -> Hooks {
                 set(&mut hooks.snapshot_wait, parse_duration(time).ok())
             }
             Some(("locked", time)) => set(&mut hooks.locked, parse_duration(time).ok()),
+            Some(("scrub-every", time)) => set(&mut hooks.scrub_every, parse_duration(time).ok()),
+            Some(("scrub-quiet", time)) => set(&mut hooks.scrub_quiet, parse_duration(time).ok()),
             Some(("panic", name)) => set(&mut hooks.panic_at, Some(Some(name.into()))),
             _ => false,
         };

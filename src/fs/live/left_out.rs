@@ -25,7 +25,7 @@ fn a_change_of_what_is_left_out_costs_the_look_up_of_its_mark() {
         patterns: vec!["/out/".to_owned()],
         ..Rules::default()
     };
-    assert!(store.set_rules(&rules, 0).expect("a store"));
+    assert!(store.set_rules(&rules, "", 0).expect("a store"));
     let backing = Arc::new(crate::backing::Backing::open(dir.path()).expect("a directory"));
     let options = Options {
         settle: std::time::Duration::ZERO,

@@ -75,7 +75,7 @@ impl Scene {
 
     /// Other rules, from the next state on.
     pub fn leave_out(&self, rules: &Rules) {
-        assert!(self.store.set_rules(rules, 0).expect("a store"));
+        assert!(self.store.set_rules(rules, "", 0).expect("a store"));
         self.recorder().rules_changed().expect("a store");
     }
 

@@ -26,7 +26,7 @@ impl From<HistoryError> for Stop {
             HistoryError::Lost {
                 reason: LostReason::NoPermission,
             } => libc::EACCES,
-            HistoryError::Lost { .. } | HistoryError::Purged => libc::EIO,
+            HistoryError::Lost { .. } | HistoryError::Purged | HistoryError::Damaged => libc::EIO,
             HistoryError::NotKept { .. } => libc::ESTALE,
             HistoryError::Length { .. } | HistoryError::Empty { .. } => {
                 log::error!("reading history: {error}");

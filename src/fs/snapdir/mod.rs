@@ -37,7 +37,7 @@ use crate::format::record::{Content, FileTime, Kind};
 use crate::fs::live::Live;
 use crate::fs::{Answer, Attributes, Context, Entry, ROOT, SetAttributes, Stop, VIRTUAL, WaitsFor};
 use crate::history::{Found, History, Seek};
-use crate::id::Epoch;
+use crate::id::{Epoch, FileId};
 use crate::limits;
 use crate::store::View;
 use crate::time::{TimeZone, Timestamp};
@@ -112,6 +112,11 @@ impl SnapDir {
     /// The name in every live directory.
     pub fn name(&self) -> &[u8] {
         &self.options.name
+    }
+
+    /// The numbers of these versions of files, as far as the kernel knows them.
+    pub fn numbers_of(&self, versions: &[(FileId, Epoch)]) -> Vec<u64> {
+        self.nodes.of_versions(versions)
     }
 
     /// How many nodes the kernel knows.

@@ -307,6 +307,18 @@ impl Nodes {
         self.known.lock().get(&ino).map(|known| known.node.clone())
     }
 
+    /// The numbers of these versions of files, as far as the kernel knows them.
+    pub fn of_versions(&self, versions: &[(FileId, Epoch)]) -> Vec<u64> {
+        let wanted: std::collections::HashSet<_> = versions.iter().copied().collect();
+        let is_wanted = |known: &Known| match *known.node {
+            Node::File { id, version } => wanted.contains(&(id, version)),
+            _ => false,
+        };
+        let known = self.known.lock();
+        let found = known.iter().filter(|(_, known)| is_wanted(known));
+        found.map(|(ino, _)| *ino).collect()
+    }
+
     /// The kernel forgets `count` look-ups.
     pub fn forget(&self, ino: u64, count: u64) {
         let mut known = self.known.lock();

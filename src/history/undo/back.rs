@@ -1,7 +1,7 @@
 //! What stood under a name comes back, and what was put there goes.
 
 use super::{Deed, Expected, Planner, Reason, Result, Visit, id};
-use crate::format::record::{Content, Dirent, Kind};
+use crate::format::record::{Dirent, Kind};
 use crate::history::diff::Letter;
 use crate::history::doings::Span;
 use crate::history::path;
@@ -83,7 +83,7 @@ impl Planner<'_, '_> {
                 None => return self.conflict(name, Some(old), Reason::Lost),
             },
         };
-        if matches!(then.inode.content, Content::Lost(_) | Content::Purged(_)) {
+        if then.inode.content.is_missing() {
             return self.conflict(name, Some(old), Reason::Lost);
         }
         let Some(path) = self.path_of(name)? else {

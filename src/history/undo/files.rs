@@ -1,7 +1,7 @@
 //! Files and directories that kept their numbers: their contents, attributes and times.
 
 use super::{Deed, Planner, Reason, Result};
-use crate::format::record::{Content, Kind};
+use crate::format::record::Kind;
 use crate::history::Found;
 use crate::history::diff::Letter;
 use crate::history::doings::Span;
@@ -79,7 +79,7 @@ impl Planner<'_, '_> {
             self.note(path, reason, None, Some(file));
             return Ok(());
         }
-        if matches!(then.inode.content, Content::Lost(_) | Content::Purged(_)) {
+        if then.inode.content.is_missing() {
             self.note(path, Reason::Lost, None, Some(file));
             return Ok(());
         }

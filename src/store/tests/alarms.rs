@@ -48,7 +48,7 @@ fn an_alarm_holds_the_state_before_and_is_told_after_a_reopening() {
     assert!(matches!(refused, Err(StoreError::Kept { .. })));
     let refused = store.remove_snapshot(&name, 0);
     assert!(matches!(refused, Err(StoreError::Held { .. })));
-    let refused = store.release_snapshot(&name, 0);
+    let refused = store.release_snapshot(&name, "", 0);
     assert!(matches!(refused, Err(StoreError::HeldUntil { .. })));
     store.set_alarm(0, 0).unwrap();
     assert_eq!(store.alarm(), None);

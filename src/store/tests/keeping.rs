@@ -82,7 +82,7 @@ fn a_hold_ends_when_it_is_released_and_one_with_a_date_then_and_not_before() {
         store.commit(whole(1)).unwrap();
         named(store, "a", 1);
         assert!(matches!(
-            store.release_snapshot("a", 7),
+            store.release_snapshot("a", "why", 7),
             Err(StoreError::NotHeld { .. })
         ));
         store.hold_snapshot("a", hold(None)).unwrap();
@@ -90,11 +90,11 @@ fn a_hold_ends_when_it_is_released_and_one_with_a_date_then_and_not_before() {
             store.remove_snapshot("a", 7),
             Err(StoreError::Held { .. })
         ));
-        store.release_snapshot("a", 7).unwrap();
+        store.release_snapshot("a", "why", 7).unwrap();
         let far = ends_in(1000);
         store.hold_snapshot("a", hold(far)).unwrap();
         let dated = |result: Result<()>| matches!(result, Err(StoreError::HeldUntil { .. }));
-        assert!(dated(store.release_snapshot("a", 0)));
+        assert!(dated(store.release_snapshot("a", "why", 0)));
         assert!(dated(store.hold_snapshot("a", hold(None))));
         assert!(dated(store.hold_snapshot("a", hold(ends_in(10)))));
         store.hold_snapshot("a", hold(ends_in(2000))).unwrap();
@@ -118,7 +118,7 @@ fn every_deed_has_its_line_and_the_log_is_bounded() {
     store.commit(whole(1)).unwrap();
     named(&store, "a", 1);
     store.hold_snapshot("a", hold(None)).unwrap();
-    store.release_snapshot("a", 7).unwrap();
+    store.release_snapshot("a", "why", 7).unwrap();
     store.remove_snapshot("a", 7).unwrap();
     store.undelete_snapshot("a", 7).unwrap();
     store.log_pruned(0, 3, 50).unwrap();
@@ -127,8 +127,8 @@ fn every_deed_has_its_line_and_the_log_is_bounded() {
         max_bytes: Some(1),
         ..Default::default()
     };
-    store.set_policy(policy, 7).unwrap();
-    store.set_policy(policy, 7).unwrap();
+    store.set_policy(policy, "", 7).unwrap();
+    store.set_policy(policy, "", 7).unwrap();
     let log = store.snapshot_log().unwrap();
     let actions: Vec<&SnapshotAction> = log.iter().map(|line| &line.action).collect();
     assert!(matches!(
@@ -136,7 +136,7 @@ fn every_deed_has_its_line_and_the_log_is_bounded() {
         [
             SnapshotAction::Made,
             SnapshotAction::Held { .. },
-            SnapshotAction::Released,
+            SnapshotAction::ReleasedFor { .. },
             SnapshotAction::Removed,
             SnapshotAction::Undeleted,
             SnapshotAction::Pruned {
@@ -144,7 +144,7 @@ fn every_deed_has_its_line_and_the_log_is_bounded() {
                 bytes: 57,
                 ..
             },
-            SnapshotAction::Policy { .. },
+            SnapshotAction::PolicyFor { .. },
         ]
     ));
     assert_eq!(store.policy().unwrap().policy, policy);

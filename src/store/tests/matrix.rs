@@ -6,20 +6,20 @@ use super::*;
 use crate::store::verify::Problem;
 
 /// The files of the model store: one of a chunk, one of a list, one that is gone.
-const CHUNK: FileId = FileId(10);
-const LIST: FileId = FileId(11);
-const GONE: FileId = FileId(12);
-const OTHER: FileId = FileId(13);
+pub(super) const CHUNK: FileId = FileId(10);
+pub(super) const LIST: FileId = FileId(11);
+pub(super) const GONE: FileId = FileId(12);
+pub(super) const OTHER: FileId = FileId(13);
 
-struct Pruned {
-    kv: Arc<MemoryKv>,
-    store: Arc<Store>,
-    chunk: Hash,
-    list: Hash,
+pub(super) struct Pruned {
+    pub kv: Arc<MemoryKv>,
+    pub store: Arc<Store>,
+    pub chunk: Hash,
+    pub list: Hash,
 }
 
 /// Six epochs, of which the second to the fourth are pruned: what they wrote is seen at the fifth.
-fn pruned() -> Pruned {
+pub(super) fn pruned() -> Pruned {
     let kv = Arc::new(MemoryKv::default());
     let store = on(&kv);
     let name = |name: &str| name.as_bytes().to_vec();
@@ -86,17 +86,17 @@ fn pruned() -> Pruned {
 }
 
 impl Pruned {
-    fn problems(&self) -> Vec<Problem> {
+    pub fn problems(&self) -> Vec<Problem> {
         self.store.verify(&|_| true).unwrap().problems
     }
 
-    fn place(&self, hash: Hash) -> Vec<u8> {
+    pub fn place(&self, hash: Hash) -> Vec<u8> {
         let entry = self.store.index_entry(hash).unwrap().unwrap();
         key::chunk(entry.number).to_vec()
     }
 
     /// Each kind of record, one that stands for it.
-    fn records(&self) -> Vec<(&'static str, Family, Vec<u8>)> {
+    pub fn records(&self) -> Vec<(&'static str, Family, Vec<u8>)> {
         let dirent = |name: &str, epoch| key::dirent(FileId::ROOT, name.as_bytes(), Epoch(epoch));
         vec![
             ("chunk", Family::Chunks, self.place(self.chunk)),
@@ -127,13 +127,13 @@ impl Pruned {
         ]
     }
 
-    fn value(&self, family: Family, key: &[u8]) -> Vec<u8> {
+    pub fn value(&self, family: Family, key: &[u8]) -> Vec<u8> {
         let value = self.store.view().raw(family, key).unwrap();
         value.unwrap_or_else(|| panic!("no record {family} {key:?}"))
     }
 
     /// What is not damaged reads as before.
-    fn others_are_read(&self, what: &str) {
+    pub fn others_are_read(&self, what: &str) {
         let view = self.store.view();
         let other = view.inode_at(OTHER, Epoch(6)).unwrap().unwrap().1;
         assert_eq!(other, inode(Content::Empty, 6), "{what}");

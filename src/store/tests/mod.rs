@@ -10,6 +10,8 @@ mod matrix;
 mod model;
 mod opening;
 mod prune;
+mod purge;
+mod repair;
 mod scans;
 
 use super::memory::MemoryKv;

@@ -330,7 +330,7 @@ fn read(view: &View<'_>, epoch: Epoch, kept: &BTreeMap<Epoch, Tree>) -> Tree {
                         }
                     }
                 }
-                Content::Empty | Content::Lost(_) | Content::Purged(_) => {}
+                Content::Empty | Content::Lost(_) | Content::Purged(_) | Content::Damaged(_) => {}
             }
             tree.files.insert(id, inode);
         }

@@ -8,17 +8,23 @@
 //!    name it; every content and piece has its index entry.
 //! 3. Every version has its line in the changes of the kept epoch that first saw it.
 //! 4. Every name of a whole epoch leads to a file of that kind.
-//! 5. The state of every listed epoch is that of its header, and the headers are one chain.
+//! 5. The state of every listed epoch is that of its header, or what a repair left of it, and the
+//!    headers are one chain, or begin anew where a repair says so.
 //! 6. Every snapshot names an epoch that is there.
+//! 7. Purged content has a tombstone, which is as it was written.
+//! 8. A part of a family that can't be read is stepped over, and what lies behind it is checked.
 
 mod chunks;
 mod numbers;
 mod records;
+pub(super) mod skip;
 mod states;
 
+use super::mended::Mended;
 use super::view::{View, decode, is_listed};
 use super::{Result, Store, StoreError};
 use crate::format::key::{self, Family};
+use crate::format::lthash::LtHash;
 use crate::format::record::*;
 use crate::id::*;
 use crate::limits;
@@ -31,6 +37,8 @@ use std::collections::{HashMap, HashSet};
 pub enum Problem {
     #[error(transparent)]
     Damage(#[from] StoreError),
+    #[error("a part of the family {family} can't be read")]
+    Unreadable { family: Family },
     #[error("the chunk {hash} (number {number}) is missing or damaged")]
     Chunk { hash: Hash, number: ChunkNumber },
     #[error("the chunk number {number} is named by nothing")]
@@ -56,6 +64,7 @@ pub enum Problem {
     #[error("a change of a name in directory {dir} in epoch {epoch} is not in the list of {kept}")]
     DirentLine {
         dir: FileId,
+        name: Vec<u8>,
         epoch: Epoch,
         kept: Epoch,
     },
@@ -66,11 +75,17 @@ pub enum Problem {
         epoch: Epoch,
     },
     #[error("the records of epoch {epoch} do not have the state that its header says")]
-    State { epoch: Epoch },
+    State { epoch: Epoch, counted: Hash },
+    #[error("the sum that the next state builds on is not that of the newest one")]
+    Sum { epoch: Epoch },
     #[error("the header of epoch {epoch} does not continue the one before it")]
     Seal { epoch: Epoch },
     #[error("epoch {epoch} has no header")]
     NoHeader { epoch: Epoch },
+    #[error("the content of file {id} as of epoch {epoch} was purged, and no tombstone says so")]
+    NoTombstone { id: FileId, epoch: Epoch },
+    #[error("the tombstone {number} is not as it was written")]
+    Tombstone { number: u64 },
     #[error("the snapshot {name} names epoch {epoch}, which is not there")]
     Snapshot { name: String, epoch: Epoch },
 }
@@ -94,6 +109,10 @@ pub struct Report {
     pub read: Progress,
     /// Epochs whose state was counted again.
     pub epochs: u64,
+    /// Epochs that are what a repair left of them.
+    pub mended: u64,
+    /// A part of the database could not be read: what was counted is too little.
+    pub blind: bool,
     /// False: it was ended before.
     pub finished: bool,
 }
@@ -136,38 +155,15 @@ impl Store {
     /// # Errors
     /// As `verify`.
     pub fn verify_to(&self, depth: Depth, go_on: &dyn Fn(&Progress) -> bool) -> Result<Report> {
-        let view = self.view();
-        let sealed = self.committer.lock().sealed;
-        let mut verify = Verify {
-            depth,
-            sealed: Epoch::NONE,
-            store_view: &view,
-            go_on,
-            stopped: false,
-            report: Report::default(),
-            named: Numbers::default(),
-            good: Numbers::default(),
-            entries: 0,
-            part: Part { number: 0, of: 1 },
-            counted: HashMap::new(),
-            unreadable: HashSet::new(),
-            kept: Vec::new(),
+        let (view, sealed, sum) = {
+            let committer = self.committer.lock();
+            (self.view(), committer.sealed, committer.sum.clone())
         };
-        verify.epochs();
-        let listed = verify.kept.iter().filter(|(_, record)| is_listed(record));
-        let newest = listed.map(|(epoch, _)| *epoch).max();
-        verify.sealed = sealed.min(newest.unwrap_or_default());
-        verify.named();
-        verify.chunks();
-        verify.index();
-        let parts = (verify.entries / limits::VERIFY_HASHES).saturating_add(1);
-        for number in 0..parts {
-            verify.part = Part { number, of: parts };
-            verify.lists();
-            verify.inodes();
-            verify.references();
-        }
+        let mut verify = Verify::new(&view, depth, (sealed, sum), go_on);
+        verify.tombstones();
+        verify.counts();
         verify.dirents();
+        verify.others();
         verify.states();
         verify.headers();
         verify.snapshots();
@@ -194,13 +190,13 @@ impl Part {
     }
 }
 
-struct Verify<'a> {
+pub(super) struct Verify<'a> {
     store_view: &'a View<'a>,
     depth: Depth,
     sealed: Epoch,
     go_on: &'a dyn Fn(&Progress) -> bool,
     stopped: bool,
-    report: Report,
+    pub(super) report: Report,
     /// Numbers of chunks that the index names.
     named: Numbers,
     /// Numbers of chunks that are there and, if they were hashed, are what the index says.
@@ -213,6 +209,69 @@ struct Verify<'a> {
     /// Hashes whose content can't be read, itself or a piece of it.
     unreadable: HashSet<Hash>,
     kept: Vec<(Epoch, EpochRecord)>,
+    /// The sum of the newest sealed epoch, as the next commit takes it.
+    sum: (Epoch, LtHash),
+    /// The same, counted.
+    pub(super) newest: Option<LtHash>,
+    mended: HashMap<Epoch, Mended>,
+    /// What tombstones say was purged.
+    purged: HashSet<Hash>,
+    /// The state that was counted last.
+    counting: Option<Hash>,
+}
+
+impl<'a> Verify<'a> {
+    /// Nothing is read yet but the list of epochs.
+    pub(super) fn new(
+        view: &'a View<'a>,
+        depth: Depth,
+        sum: (Epoch, LtHash),
+        go_on: &'a dyn Fn(&Progress) -> bool,
+    ) -> Verify<'a> {
+        let mut verify = Verify {
+            depth,
+            sealed: Epoch::NONE,
+            store_view: view,
+            go_on,
+            stopped: false,
+            report: Report::default(),
+            named: Numbers::default(),
+            good: Numbers::default(),
+            entries: 0,
+            part: Part { number: 0, of: 1 },
+            counted: HashMap::new(),
+            unreadable: HashSet::new(),
+            kept: Vec::new(),
+            sum,
+            newest: None,
+            mended: HashMap::new(),
+            purged: HashSet::new(),
+            counting: None,
+        };
+        verify.epochs();
+        let listed = verify.kept.iter().filter(|(_, record)| is_listed(record));
+        let newest = listed.map(|(epoch, _)| *epoch).max();
+        verify.sealed = verify.sum.0.min(newest.unwrap_or_default());
+        match view.all_mended() {
+            Ok(mended) => verify.mended = mended,
+            Err(error) => verify.problem(error),
+        }
+        verify
+    }
+
+    /// Chunks, the index, and references counted again.
+    pub(super) fn counts(&mut self) {
+        self.named();
+        self.chunks();
+        self.index();
+        let parts = (self.entries / limits::VERIFY_HASHES).saturating_add(1);
+        for number in 0..parts {
+            self.part = Part { number, of: parts };
+            self.lists();
+            self.inodes();
+            self.references();
+        }
+    }
 }
 
 impl Verify<'_> {
@@ -246,28 +305,50 @@ impl Verify<'_> {
         self.kept.get(at).copied()
     }
 
-    /// Calls `each` for the records of a family; what it answers is collected.
+    /// Calls `each` for the records of a family; what it answers is collected. A part that can't be
+    /// read is stepped over.
     fn each(
         &mut self,
         family: Family,
         mut each: impl FnMut(&mut Self, &[u8], &[u8]) -> Result<()>,
     ) {
         let view = self.store_view;
-        let mut scan = match view.from(family, &[]) {
-            Ok(scan) => scan,
-            Err(error) => return self.problem(error),
-        };
+        let mut from = Some(Vec::new());
+        while let Some(begin) = from.take() {
+            let mut at = begin.clone();
+            let result = self.stretch(family, &begin, &mut at, &mut each);
+            if let Err(error) = result {
+                self.report.blind = true;
+                match error {
+                    StoreError::Damaged { .. } => self.problem(Problem::Unreadable { family }),
+                    error => self.problem(error),
+                }
+                from = skip::behind(&|key| view.from(family, key).is_ok(), &at);
+            }
+        }
+    }
+
+    /// From a key to the end, or to what can't be read; `at` is the last key that could.
+    fn stretch(
+        &mut self,
+        family: Family,
+        begin: &[u8],
+        at: &mut Vec<u8>,
+        each: &mut impl FnMut(&mut Self, &[u8], &[u8]) -> Result<()>,
+    ) -> Result<()> {
+        let view = self.store_view;
+        let mut scan = view.from(family, begin)?;
         while let Some((key, value)) = scan.item() {
             if let Err(error) = each(self, key, value) {
                 self.problem(error);
             }
             self.stopped |= !(self.go_on)(&self.report.read);
             if self.stopped {
-                return;
+                return Ok(());
             }
-            if let Err(error) = scan.step() {
-                return self.problem(error);
-            }
+            key.clone_into(at);
+            scan.step()?;
         }
+        Ok(())
     }
 }

@@ -1,10 +1,11 @@
 //! Versions of files and names.
 
-use super::super::Result;
-use super::super::view::decode;
+use super::super::purge::Tombstone;
+use super::super::view::{ChangeLine, decode};
+use super::super::{Result, StoreError, meta};
 use super::{Problem, Verify};
 use crate::format::key::{self, Family};
-use crate::format::record::{Content, Dirent, EpochState, Inode, InodeVersion};
+use crate::format::record::{Content, Dirent, EpochState, Inode, InodeVersion, LiveEntry};
 use crate::id::{Epoch, FileId};
 
 impl Verify<'_> {
@@ -28,6 +29,14 @@ impl Verify<'_> {
             }
             if !first {
                 return Ok(());
+            }
+            if let InodeVersion::Present(Inode {
+                content: Content::Purged(hash),
+                ..
+            }) = version
+                && !verify.purged.contains(&hash)
+            {
+                verify.problem(Problem::NoTombstone { id, epoch });
             }
             verify.report.read.versions += 1;
             if let Some(kept) = verify.line_missing(epoch, id, None)? {
@@ -53,7 +62,13 @@ impl Verify<'_> {
             verify.report.read.versions += 1;
             let version: Dirent = decode(Family::Dirents, key, bytes)?;
             if let Some(kept) = verify.line_missing(epoch, dir, Some(name))? {
-                verify.problem(Problem::DirentLine { dir, epoch, kept });
+                let name = name.to_vec();
+                verify.problem(Problem::DirentLine {
+                    dir,
+                    name,
+                    epoch,
+                    kept,
+                });
             }
             let (Dirent::Present { id, kind }, Some((kept, record))) =
                 (version, verify.kept_from(epoch))
@@ -73,6 +88,43 @@ impl Verify<'_> {
                 });
             }
             Ok(())
+        });
+    }
+
+    /// What was purged, by the tombstones that say so.
+    pub fn tombstones(&mut self) {
+        let prefix = key::meta_prefix(meta::PURGED);
+        let view = self.store_view;
+        let mut scan = match view.prefix(Family::Meta, &prefix) {
+            Ok(scan) => scan,
+            Err(error) => return self.problem(error),
+        };
+        while let Some((key, bytes)) = scan.item() {
+            match (
+                key::unpack_meta(meta::PURGED, key),
+                decode::<Tombstone>(Family::Meta, key, bytes),
+            ) {
+                (Ok(_), Ok(tombstone)) if tombstone.is_sound() => {
+                    self.purged.extend(tombstone.contents);
+                }
+                (Ok(number), _) => self.problem(Problem::Tombstone { number }),
+                (Err(error), _) => self.problem(StoreError::from(error)),
+            }
+            if let Err(error) = scan.step() {
+                return self.problem(error);
+            }
+        }
+    }
+
+    /// Records that nothing is counted of: that they can be read.
+    pub fn others(&mut self) {
+        self.each(Family::Changes, |_, key, bytes| {
+            key::unpack_change(key)?;
+            decode::<ChangeLine>(Family::Changes, key, bytes).map(drop)
+        });
+        self.each(Family::Live, |_, key, bytes| {
+            key::unpack_live(key)?;
+            decode::<LiveEntry>(Family::Live, key, bytes).map(drop)
         });
     }
 }

@@ -25,60 +25,97 @@ impl Verify<'_> {
             if self.stopped {
                 return;
             }
-            if let Err(error) = self.states_of(epochs) {
-                self.problem(error);
-            }
+            self.states_of(epochs);
         }
     }
 
-    fn states_of(&mut self, epochs: &[Epoch]) -> Result<()> {
+    fn states_of(&mut self, epochs: &[Epoch]) {
         let mut steps = vec![LtHash::default(); epochs.len() + 1];
         let last = epochs.len();
         let from = |epoch: Epoch| epochs.partition_point(|listed| *listed < epoch);
         let mut newer: Option<(FileId, Epoch)> = None;
-        let mut scan = self.store_view.from(Family::Inodes, &[])?;
-        while let Some((key, bytes)) = scan.item() {
+        self.quietly(Family::Inodes, |key, bytes| {
             let (id, epoch) = key::unpack_inode(key)?;
             let superseded = newer.filter(|(other, _)| *other == id);
-            let version: Result<InodeVersion> = decode(Family::Inodes, key, bytes);
-            // A record that can't be decoded was reported before; here it is one not there.
-            if let Ok(version) = version {
-                let (first, end) = (from(epoch), superseded.map_or(last, |(_, at)| from(at)));
-                if first < end {
-                    exchange_inode(&mut steps[first], id, None, Some(&version));
-                    exchange_inode(&mut steps[end], id, Some(&version), None);
-                }
-            }
             newer = Some((id, epoch));
-            scan.step()?;
-        }
-        let mut newer: Option<(FileId, Vec<u8>, Epoch)> = None;
-        let mut scan = self.store_view.from(Family::Dirents, &[])?;
-        while let Some((key, bytes)) = scan.item() {
-            let (dir, name, epoch) = key::unpack_dirent(key)?;
-            let superseded = newer.filter(|(other, its, _)| *other == dir && its == name);
-            let version: Result<Dirent> = decode(Family::Dirents, key, bytes);
-            if let Ok(version) = version {
-                let (first, end) = (from(epoch), superseded.map_or(last, |(_, _, at)| from(at)));
-                if first < end {
-                    exchange_dirent(&mut steps[first], dir, name, None, Some(&version));
-                    exchange_dirent(&mut steps[end], dir, name, Some(&version), None);
-                }
+            let version: InodeVersion = decode(Family::Inodes, key, bytes)?;
+            let (first, end) = (from(epoch), superseded.map_or(last, |(_, at)| from(at)));
+            if first < end {
+                exchange_inode(&mut steps[first], id, None, Some(&version));
+                exchange_inode(&mut steps[end], id, Some(&version), None);
             }
+            Ok(())
+        });
+        let mut newer: Option<(FileId, Vec<u8>, Epoch)> = None;
+        self.quietly(Family::Dirents, |key, bytes| {
+            let (dir, name, epoch) = key::unpack_dirent(key)?;
+            let is_same =
+                |(other, its, _): &&(FileId, Vec<u8>, Epoch)| *other == dir && its == name;
+            let superseded = newer.as_ref().filter(is_same).map(|(.., at)| *at);
             newer = Some((dir, name.to_vec(), epoch));
-            scan.step()?;
+            let version: Dirent = decode(Family::Dirents, key, bytes)?;
+            let (first, end) = (from(epoch), superseded.map_or(last, from));
+            if first < end {
+                exchange_dirent(&mut steps[first], dir, name, None, Some(&version));
+                exchange_dirent(&mut steps[end], dir, name, Some(&version), None);
+            }
+            Ok(())
+        });
+        if self.stopped {
+            return;
         }
         let mut sum = LtHash::default();
         for (epoch, step) in epochs.iter().zip(&steps) {
             sum.join(step);
             self.report.epochs += 1;
-            match self.store_view.header(*epoch)? {
-                Some(header) if header.state == sum.state() => {}
-                Some(_) => self.problem(Problem::State { epoch: *epoch }),
-                None => self.problem(Problem::NoHeader { epoch: *epoch }),
-            }
+            self.counting = Some(sum.state());
+            self.state(*epoch, sum.state());
         }
-        Ok(())
+        if epochs.last() == Some(&self.sum.0) {
+            let epoch = self.sum.0;
+            if sum.state() != self.sum.1.state() {
+                self.problem(Problem::Sum { epoch });
+            }
+            self.newest = Some(sum);
+        }
+    }
+
+    /// The state of one epoch, listed or not; `None` if not everything can be read.
+    pub fn count_state(&mut self, epoch: Epoch) -> Option<Hash> {
+        let (problems, blind) = (self.report.problems_found, self.report.blind);
+        self.counting = None;
+        self.states_of(&[epoch]);
+        self.report.problems_found = problems;
+        (self.report.blind == blind)
+            .then_some(self.counting)
+            .flatten()
+    }
+
+    fn state(&mut self, epoch: Epoch, counted: Hash) {
+        let header = match self.store_view.header(epoch) {
+            Ok(header) => header,
+            // It is told of with the headers.
+            Err(error) if error.is_damage() => return,
+            Err(error) => return self.problem(error),
+        };
+        let Some(header) = header else {
+            return self.problem(Problem::NoHeader { epoch });
+        };
+        let left = self.mended.get(&epoch).and_then(|mended| mended.state);
+        self.report.mended += u64::from(left.is_some());
+        if counted != left.unwrap_or(header.state) {
+            self.problem(Problem::State { epoch, counted });
+        }
+    }
+
+    /// Calls `each` for the records of a family that can be read and decoded; the others were told
+    /// of before, and here are not there.
+    fn quietly(&mut self, family: Family, mut each: impl FnMut(&[u8], &[u8]) -> Result<()>) {
+        let found = self.report.problems_found;
+        let listed = self.report.problems.len();
+        self.each(family, |_, key, bytes| each(key, bytes));
+        self.report.problems_found = found;
+        self.report.problems.truncate(listed);
     }
 
     pub fn headers(&mut self) {
@@ -90,7 +127,8 @@ impl Verify<'_> {
                 return Ok(());
             }
             let seal = lthash::seal(before.0, epoch, &header);
-            if header.seal != seal || header.time.0 <= before.1 {
+            let anew = verify.mended.get(&epoch).and_then(|mended| mended.seal);
+            if (header.seal != seal && anew != Some(header.seal)) || header.time.0 <= before.1 {
                 verify.problem(Problem::Seal { epoch });
             }
             before = (header.seal, header.time.0);

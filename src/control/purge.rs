@@ -1,0 +1,171 @@
+//! `purge`: which versions a path or a hash means, what goes with them, and their removal from the
+//! store and from what the kernel keeps of them.
+
+use super::error::Error;
+use super::keeping::{check_reason, steps_of};
+use super::purged::{PurgeReport, PurgedVersion};
+use super::request::{Answer, RawPath};
+use super::service::{Service, Watch, ticking};
+use super::verify::{path, shown_in};
+use super::when::When;
+use crate::format::record::{Dirent, Kind};
+use crate::id::{Epoch, FileId, Hash};
+use crate::limits;
+use crate::store::purge::{PurgePlan, Target};
+use crate::store::{StoreError, View};
+use std::collections::HashSet;
+
+impl Service {
+    /// The plan; with its token, its execution.
+    pub(super) fn purge(
+        &self,
+        (paths, hash): (&[RawPath], Option<&str>),
+        reason: &str,
+        token: Option<&str>,
+        uid: u32,
+        watch: &Watch<'_>,
+    ) -> Result<Answer, Error> {
+        check_reason(reason)?;
+        if let Some(recorder) = &self.recorder {
+            // What is noted and not recorded would come after the purge.
+            recorder.sync(watch.patience())?;
+        }
+        let target = self.target(paths, hash)?;
+        let go_on = || !(watch.cancelled)();
+        let show = || steps_of("counting", (0, 0));
+        let plan = ticking(watch, show, || self.store.plan_purge(&target, &go_on))?;
+        let mut report = self.purge_report(&plan)?;
+        let Some(token) = token else {
+            self.store.view().check_holds(&plan.versions)?;
+            return Ok(Answer::Purge(Box::new(report)));
+        };
+        if token != report.token {
+            return Err(Error::PlanChanged);
+        }
+        let show = || steps_of("purging", (0, 0));
+        report.freed_bytes = ticking(watch, show, || self.store.purge(&plan, reason, uid, &go_on))?;
+        if let Some(mount) = &self.mount {
+            let files: Vec<(FileId, Epoch)> =
+                plan.versions.iter().map(|v| (v.id, v.epoch)).collect();
+            mount.drop_caches(&files);
+        }
+        report.done = true;
+        Ok(Answer::Purge(Box::new(report)))
+    }
+
+    fn target(&self, paths: &[RawPath], hash: Option<&str>) -> Result<Target, Error> {
+        if let Some(hash) = hash {
+            return Ok(Target::Bytes(parse_hash(hash)?));
+        }
+        let view = self.store.view();
+        let mut files = HashSet::new();
+        for path in paths {
+            let shown = || String::from_utf8_lossy(&path.0).into_owned();
+            let all = stood_at(&view, &path.0)?;
+            if all.is_empty() {
+                return Err(Error::NeverThere { path: shown() });
+            }
+            for (id, kind) in all {
+                if kind == Kind::Dir {
+                    return Err(Error::PurgeFolder { path: shown() });
+                }
+                files.insert(id);
+            }
+        }
+        Ok(Target::Files(files))
+    }
+
+    fn purge_report(&self, plan: &PurgePlan) -> Result<PurgeReport, Error> {
+        let view = self.store.view();
+        let mut token = blake3::Hasher::new();
+        let mut report = PurgeReport {
+            versions: plan.versions.len() as u64,
+            lines: Vec::new(),
+            freed_bytes: plan.freed_bytes,
+            shared_pieces: plan.shared.len() as u64,
+            shared_bytes: plan.shared_bytes,
+            shared_with: Vec::new(),
+            live: Vec::new(),
+            token: String::new(),
+            done: false,
+        };
+        for doomed in &plan.versions {
+            token
+                .update(format!("{} {} {:?};", doomed.id, doomed.epoch, doomed.content).as_bytes());
+            let place = path(&view, doomed.id, doomed.epoch).unwrap_or_default();
+            if doomed.until == Epoch::MAX && !report.live.contains(&place) {
+                report.live.push(place.clone());
+            }
+            if report.lines.len() < limits::FINDINGS_MAX {
+                let (first, last) = shown_in(&view, doomed.epoch, doomed.until);
+                let states = match (first, last) {
+                    (Some(first), Some(last)) => view.epochs(first, last, usize::MAX)?.len() as u64,
+                    _ => 0,
+                };
+                let time = |epoch: Option<Epoch>| {
+                    let header = view.header(epoch?).ok().flatten()?;
+                    Some(When(header.time))
+                };
+                report.lines.push(PurgedVersion {
+                    path: place,
+                    bytes: doomed.size,
+                    states,
+                    first_state: time(first),
+                    last_state: time(last),
+                });
+            }
+        }
+        for (id, epoch) in &plan.shared_with {
+            report.shared_with.extend(path(&view, *id, *epoch));
+        }
+        report.shared_with.sort();
+        report.shared_with.dedup();
+        report.live.truncate(limits::FINDINGS_MAX);
+        report.token = token.finalize().to_hex().to_string();
+        Ok(report)
+    }
+}
+
+fn parse_hash(text: &str) -> Result<Hash, Error> {
+    let bad = || Error::Malformed {
+        reason: "a hash is 64 hexadecimal digits, as b3sum prints it".to_owned(),
+    };
+    let mut hash = Hash::default();
+    if text.len() != 64 || !text.is_ascii() {
+        return Err(bad());
+    }
+    for (byte, digits) in hash.0.iter_mut().zip(text.as_bytes().chunks(2)) {
+        let digits = std::str::from_utf8(digits).map_err(|_| bad())?;
+        *byte = u8::from_str_radix(digits, 16).map_err(|_| bad())?;
+    }
+    Ok(hash)
+}
+
+/// All files that ever stood at a path, with their kinds: each folder of it counts for the time in
+/// which it stood there.
+fn stood_at(view: &View<'_>, path: &[u8]) -> Result<Vec<(FileId, Kind)>, StoreError> {
+    let mut here = vec![(FileId::ROOT, Kind::Dir, Epoch::NONE, Epoch::MAX)];
+    for name in path
+        .split(|byte| *byte == b'/')
+        .filter(|name| !name.is_empty())
+    {
+        let mut below = Vec::new();
+        for (dir, _, from, until) in here {
+            let mut end = Epoch::MAX;
+            for (at, dirent) in view.dirent_versions(dir, name)? {
+                let (begin, stop) = (at.max(from), end.min(until));
+                if let Dirent::Present { id, kind } = dirent
+                    && begin < stop
+                {
+                    below.push((id, kind, begin, stop));
+                }
+                end = at;
+            }
+        }
+        here = below;
+    }
+    let mut all: Vec<(FileId, Kind)> = here.into_iter().map(|(id, kind, ..)| (id, kind)).collect();
+    all.sort_unstable();
+    all.dedup();
+    Ok(all)
+}

@@ -1,0 +1,39 @@
+//! The report of `purge`, as values. Their field names are those of `--json` (docs/json.md).
+
+use super::when::When;
+use serde::{Deserialize, Serialize};
+
+/// What goes, or went.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PurgeReport {
+    /// Versions whose content goes.
+    pub versions: u64,
+    /// The first of them.
+    #[serde(rename = "purged")]
+    pub lines: Vec<PurgedVersion>,
+    /// Stored bytes that nothing else needs.
+    pub freed_bytes: u64,
+    /// Pieces that stay because other content needs them, and their bytes.
+    pub shared_pieces: u64,
+    pub shared_bytes: u64,
+    /// Some of the files that need them.
+    pub shared_with: Vec<String>,
+    /// Files that are there now and whose newest version goes.
+    pub live: Vec<String>,
+    /// What names this plan.
+    pub token: String,
+    /// It was carried out.
+    pub done: bool,
+}
+
+/// A version whose content goes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PurgedVersion {
+    pub path: String,
+    /// Its length.
+    pub bytes: u64,
+    /// How many kept states show it: from the first to the last.
+    pub states: u64,
+    pub first_state: Option<When>,
+    pub last_state: Option<When>,
+}
