@@ -133,6 +133,9 @@ fn weighed(
         for_size += 1;
     }
     plan.shrink(for_size, Drop::Size);
+    if over(bytes) > 0 {
+        plan.show_floor();
+    }
     Ok(Sketch {
         plan,
         policy: *policy,

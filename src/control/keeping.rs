@@ -272,6 +272,10 @@ fn words(reason: Reason, policy: &Policy) -> (bool, String) {
                 Keep::Day => format!("last of a day within {}", span(policy.daily_seconds)),
                 Keep::Week => format!("last of a week within {}", span(policy.weekly_seconds)),
                 Keep::Former => "the policy before keeps it".to_owned(),
+                Keep::Floor => format!(
+                    "the last {}, however large it is",
+                    span(limits::SPARE_AGE.as_secs())
+                ),
             };
             (true, text)
         }

@@ -18,6 +18,8 @@ pub enum Keep {
     Week,
     /// Only a policy that was in force until a short while ago keeps it.
     Former,
+    /// It would go if it were older: the last `limits::SPARE_AGE` stay, however large the store is.
+    Floor,
 }
 
 /// Why a state goes.
@@ -84,6 +86,14 @@ pub fn plan(states: &[State], policy: &Policy, now: Timestamp) -> Plan {
     plan
 }
 
+/// Whether only the policy keeps it.
+fn is_by_age(reason: Reason) -> bool {
+    matches!(
+        reason,
+        Reason::Keep(Keep::All | Keep::Hour | Keep::Day | Keep::Week | Keep::Former)
+    )
+}
+
 fn judge(state: &State, next: Option<Timestamp>, spans: &Spans, now: Timestamp) -> Reason {
     let Some(end) = next else {
         return Reason::Keep(Keep::Newest);
@@ -130,14 +140,23 @@ impl Plan {
     /// that did not end just now.
     pub fn spare(&self) -> Vec<Epoch> {
         let spare = |(i, (epoch, _, reason)): (usize, &(Epoch, Timestamp, Reason))| {
-            let by_age = matches!(
-                reason,
-                Reason::Keep(Keep::All | Keep::Hour | Keep::Day | Keep::Week | Keep::Former)
-            );
-            let old = self.now.since(self.ends[i]) >= limits::SPARE_AGE;
-            (by_age && old).then_some(*epoch)
+            (is_by_age(*reason) && self.is_old(i)).then_some(*epoch)
         };
         self.states.iter().enumerate().filter_map(spare).collect()
+    }
+
+    fn is_old(&self, at: usize) -> bool {
+        self.now.since(self.ends[at]) >= limits::SPARE_AGE
+    }
+
+    /// All that is spare goes, and it is not enough: what did not go because it ended just now says
+    /// so.
+    pub fn show_floor(&mut self) {
+        for at in 0..self.states.len() {
+            if is_by_age(self.states[at].2) && !self.is_old(at) {
+                self.states[at].2 = Reason::Keep(Keep::Floor);
+            }
+        }
     }
 
     /// Drops the first `count` of the spare ones too.

@@ -144,6 +144,17 @@ fn space_takes_the_oldest_first_and_never_the_last_hour() {
          11-20T12:00:00 Keep(Newest)\n"
     );
     assert_eq!(made.cut_off(Drop::Space), Some(ago(2 * HOUR)));
+    made.show_floor();
+    assert_eq!(
+        show(&made),
+        "11-20T03:00:00 Drop(Size)\n\
+         11-20T04:00:00 Keep(Snapshot)\n\
+         11-20T05:00:00 Drop(Space)\n\
+         11-20T10:00:00 Keep(Floor)\n\
+         11-20T11:30:00 Keep(Floor)\n\
+         11-20T11:59:00 Keep(Floor)\n\
+         11-20T12:00:00 Keep(Newest)\n"
+    );
 }
 
 #[test]

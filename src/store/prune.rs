@@ -17,6 +17,7 @@ use super::kv::{Batch, Durability};
 use super::view::{View, is_listed};
 use super::{Result, Store, StoreError, meta};
 use crate::format::key::{self, Family};
+use crate::format::record::Snapshot;
 use crate::format::value;
 use crate::id::*;
 use crate::time::Timestamp;
@@ -34,6 +35,8 @@ pub enum Kept {
     Waiting,
     /// A snapshot names it.
     Named { name: String },
+    /// A differential snapshot has it as its base.
+    Base { name: String },
     /// A snapshot that was deleted a short while ago named it.
     Deleted { name: String },
     /// Somebody is working with it.
@@ -46,6 +49,7 @@ impl fmt::Display for Kept {
             Kept::Newest => f.write_str("it is the newest"),
             Kept::Waiting => f.write_str("it waits for a scan"),
             Kept::Named { name } => write!(f, "it is the snapshot {name}"),
+            Kept::Base { name } => write!(f, "the snapshot {name} refers to it"),
             Kept::Deleted { name } => {
                 write!(f, "it was the snapshot {name}, which can be undeleted")
             }
@@ -194,11 +198,15 @@ impl View<'_> {
             return Ok(Some(Kept::Newest));
         }
         let snapshots = self.snapshots()?;
-        let named = snapshots
-            .into_iter()
-            .find(|(_, snapshot)| snapshot.epoch == epoch || snapshot.base == Some(epoch));
-        if let Some((name, _)) = named {
+        let named = |(_, snapshot): &&(String, Snapshot)| snapshot.epoch == epoch;
+        if let Some((name, _)) = snapshots.iter().find(named) {
+            let name = name.clone();
             return Ok(Some(Kept::Named { name }));
+        }
+        let refers = |(_, snapshot): &&(String, Snapshot)| snapshot.base == Some(epoch);
+        if let Some((name, _)) = snapshots.iter().find(refers) {
+            let name = name.clone();
+            return Ok(Some(Kept::Base { name }));
         }
         let deleted = self.deleted()?.into_iter();
         let deleted = deleted

@@ -200,7 +200,9 @@ fn the_list_says_how_each_snapshot_was_made_and_to_what_it_refers() {
     );
     command(&dir, "list").ok().says("(base whole)");
     // A base stays as long as something refers to it.
-    command(&dir, "delete whole --now").ok().says("two");
+    command(&dir, "delete whole --now")
+        .exits(1)
+        .says("the snapshot two refers to it");
     assert_eq!(text(mounted.past("two", "file")), "4");
 }
 
