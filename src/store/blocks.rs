@@ -6,6 +6,7 @@ use super::Store;
 use super::kv::{Batch, Durability};
 use super::{Result, meta};
 use crate::format::key::{self, Family};
+use crate::format::record::{Content, InodeVersion};
 use crate::format::value;
 use crate::id::{ChunkNumber, Hash};
 use crate::limits;
@@ -124,6 +125,10 @@ impl Store {
 
     /// At opening: removes the chunks of noted blocks that no index entry names, then the notes.
     pub(super) fn sweep_blocks(&self) -> Result<()> {
+        if self.is_index_lost()? {
+            log::error!("the index of the store is lost: see verify --repair");
+            return Ok(());
+        }
         let snapshot = self.kv.snapshot()?;
         let prefix = key::meta_prefix(meta::BLOCK);
         let mut notes = snapshot.scan(Family::Meta, &prefix, &key::after_prefix(&prefix))?;
@@ -139,6 +144,27 @@ impl Store {
             return Ok(());
         }
         self.write(done, Durability::Synced)
+    }
+
+    /// Whether there is no index though there is content: then what it does not name is no garbage.
+    fn is_index_lost(&self) -> Result<bool> {
+        let snapshot = self.kv.snapshot()?;
+        match snapshot.scan(Family::Index, &[], &[]) {
+            Ok(index) if index.item().is_some() => return Ok(false),
+            Ok(_) => {}
+            Err(error) if error.is_damage() => return Ok(true),
+            Err(error) => return Err(error),
+        }
+        let mut inodes = snapshot.scan(Family::Inodes, &[], &[])?;
+        while let Some((_, bytes)) = inodes.item() {
+            if let Ok(InodeVersion::Present(inode)) = value::unpack(bytes)
+                && matches!(inode.content, Content::Chunk(_) | Content::List(_))
+            {
+                return Ok(true);
+            }
+            inodes.step()?;
+        }
+        Ok(false)
     }
 
     fn sweep_block(&self, start: ChunkNumber, end: ChunkNumber) -> Result<()> {
@@ -160,15 +186,18 @@ impl Store {
         self.write(garbage, Durability::Unsynced)
     }
 
-    /// Whether the index names this very chunk. One that can't be read is left for verify.
+    /// Whether the index names this very chunk. One that can't be read, or whose entry can't, is left
+    /// for verify.
     fn is_indexed(&self, number: ChunkNumber, envelope: &[u8]) -> Result<bool> {
         let Ok(plain) = value::unpack_chunk(envelope, limits::LIST_PLAIN_MAX) else {
             return Ok(true);
         };
         for hash in [Hash::of(&plain), value::list_hash(&plain)] {
-            let entry = self.index_entry(hash)?;
-            if entry.is_some_and(|entry| entry.number == number) {
-                return Ok(true);
+            match self.index_entry(hash) {
+                Ok(entry) if entry.is_some_and(|entry| entry.number == number) => return Ok(true),
+                Ok(_) => {}
+                Err(error) if error.is_damage() => return Ok(true),
+                Err(error) => return Err(error),
             }
         }
         Ok(false)

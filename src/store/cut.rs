@@ -29,7 +29,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Interval {
     before: Epoch,
-    epoch: Epoch,
+    pub(super) epoch: Epoch,
     after: Epoch,
 }
 

@@ -100,10 +100,15 @@ impl MemoryKv {
         let mut state = self.state.lock();
         let families = Arc::make_mut(&mut state.live);
         let records = families.entry(family).or_default();
-        match value {
-            Some(value) => records.insert(key.to_vec(), value.into()),
+        let value: Option<Bytes> = value.map(Bytes::from);
+        match &value {
+            Some(value) => records.insert(key.to_vec(), Arc::clone(value)),
             None => records.remove(key),
         };
+        state.sequence += 1;
+        let sequence = state.sequence;
+        let slot = (sequence, value);
+        state.durable.insert((family, key.to_vec()), slot);
     }
 }
 

@@ -81,8 +81,8 @@ impl Store {
                 whole.insert(*hash);
             }
         }
-        let is_of_files = |problem: &Problem| !matches!(problem, Problem::Unnamed { .. });
-        let others = problems.iter().any(is_of_files) || repaired.report.blind;
+        let report = &repaired.report;
+        let others = report.problems_found > report.unnamed || report.blind;
         for problem in problems {
             let remedy = match &problem {
                 // It may be what is missing, under a name that is not known yet.

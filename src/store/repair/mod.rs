@@ -90,6 +90,8 @@ impl Store {
         by_uid: u32,
         go_on: &dyn Fn(&Progress) -> bool,
     ) -> Result<Repaired> {
+        // What is put back must not be put back behind a prune or a purge.
+        let _turn = self.pruning.lock();
         let mut repaired = Repaired::default();
         let mut rebuilt = false;
         for _ in 0..limits::REPAIR_ROUNDS {
@@ -99,8 +101,16 @@ impl Store {
             }
             if repaired.report.blind && alone && !rebuilt {
                 rebuilt = true;
+                let is_of_names = |problem: &Problem| {
+                    let family = Family::Dirents;
+                    matches!(problem, Problem::Unreadable { family: at } if *at == family)
+                };
+                let lost_names = repaired.report.problems.iter().any(is_of_names);
                 self.rebuild()?;
-                self.name_the_nameless()?;
+                self.stand_for_root()?;
+                if lost_names {
+                    self.name_the_nameless()?;
+                }
                 for problem in std::mem::take(&mut repaired.report.problems) {
                     if let Problem::Unreadable { family } = problem {
                         repaired.note(problem, rebuilt_remedy(family));
@@ -159,7 +169,7 @@ impl Store {
 /// Whether the others tell what was in a part of a family that could not be read.
 fn rebuilt_remedy(family: Family) -> Remedy {
     match family {
-        Family::Snapshots | Family::Actors | Family::Meta => Remedy::GivenUp,
+        Family::Inodes | Family::Snapshots | Family::Actors | Family::Meta => Remedy::GivenUp,
         _ => Remedy::Mended,
     }
 }

@@ -38,6 +38,16 @@ impl Store {
                 } => Some(self.add_line(*kept, *dir, Some(name))?),
                 Problem::Dangling { dir, id, epoch } => self.fill(*dir, *id, *epoch)?,
                 Problem::Snapshot { name, epoch } => Some(self.find_epoch(name, *epoch, by_uid)?),
+                Problem::NoEpoch { epoch } => {
+                    let key = key::epoch(*epoch);
+                    self.put_record(Family::Epochs, &key, &found_epoch())?;
+                    Some(Remedy::Mended)
+                }
+                // Its state is kept as one without a name, as long as these are.
+                Problem::LostName { name } => {
+                    self.drop_name(name, by_uid)?;
+                    Some(Remedy::GivenUp)
+                }
                 Problem::Tombstone { number } => {
                     self.remove(Family::Meta, &key::meta(meta::PURGED, *number))?;
                     Some(Remedy::GivenUp)
@@ -118,6 +128,10 @@ impl Store {
             Family::Headers => {
                 let epoch = key::unpack_epoch(family, key)?;
                 self.put_header(epoch, by_uid)
+            }
+            Family::Meta if key.starts_with(&key::meta_prefix(meta::SNAPSHOT_LOG)) => {
+                self.remove(family, key)?;
+                Ok(Some(Remedy::GivenUp))
             }
             Family::Meta => Ok(None),
         }
@@ -208,7 +222,15 @@ impl Store {
                 batch.put(Family::Dirents, key, value::pack(&dirent));
             }
         });
-        let oldest = view.oldest_epoch()?.unwrap_or(Epoch(1));
+        let _committer = self.committer.lock();
+        self.write(batch, Durability::Synced)
+    }
+
+    /// The directory itself, if nothing is left of it.
+    pub(super) fn stand_for_root(&self) -> Result<()> {
+        let view = self.view();
+        let mut batch = Batch::default();
+        let oldest = view.kept_from(Epoch(1))?;
         if view.inode_at(FileId::ROOT, oldest)?.is_none() {
             let place = (FileId(0), Vec::new(), Kind::Dir);
             let root = stand_in(&view, (FileId::ROOT, oldest), place);
@@ -319,7 +341,7 @@ impl Store {
     fn put_header(&self, epoch: Epoch, by_uid: u32) -> Result<Option<Remedy>> {
         let before = self.header_before(epoch);
         if let Some(header) = self.unflipped(epoch, before) {
-            self.put_record(Family::Headers, &key::epoch(epoch), &header)?;
+            self.put_header_of(epoch, &header)?;
             return Ok(Some(Remedy::Mended));
         }
         let (view, sum) = {
@@ -343,7 +365,7 @@ impl Store {
             seal: Hash::default(),
         };
         header.seal = lthash::seal(before.map_or(Hash::default(), |h| h.seal), epoch, &header);
-        self.put_record(Family::Headers, &key::epoch(epoch), &header)?;
+        self.put_header_of(epoch, &header)?;
         let _committer = self.committer.lock();
         self.note_mended(epoch, by_uid, |mended| mended.seal = Some(header.seal))?;
         Ok(Some(Remedy::GivenUp))
@@ -353,7 +375,7 @@ impl Store {
     fn reseal(&self, epoch: Epoch, by_uid: u32) -> Result<Option<Remedy>> {
         let before = self.header_before(epoch);
         if let Some(header) = self.unflipped(epoch, before) {
-            self.put_record(Family::Headers, &key::epoch(epoch), &header)?;
+            self.put_header_of(epoch, &header)?;
             return Ok(Some(Remedy::Mended));
         }
         let Ok(Some(mut header)) = self.view().header(epoch) else {
@@ -367,6 +389,16 @@ impl Store {
         let _committer = self.committer.lock();
         self.note_mended(epoch, by_uid, |mended| mended.seal = Some(header.seal))?;
         Ok(Some(Remedy::GivenUp))
+    }
+
+    /// Writes a header; the next one continues it if it is the newest.
+    fn put_header_of(&self, epoch: Epoch, header: &Header) -> Result<()> {
+        self.put_record(Family::Headers, &key::epoch(epoch), header)?;
+        let mut committer = self.committer.lock();
+        if committer.sealed == epoch {
+            committer.seal = header.seal;
+        }
+        Ok(())
     }
 
     fn header_before(&self, epoch: Epoch) -> Option<Header> {

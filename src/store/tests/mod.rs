@@ -6,6 +6,7 @@ mod chunks;
 mod crash;
 mod damage;
 mod keeping;
+mod lost;
 mod matrix;
 mod model;
 mod opening;

@@ -3,6 +3,8 @@
 
 use super::matrix::{CHUNK, GONE, LIST, OTHER, Pruned, pruned};
 use super::*;
+use crate::store::faulty::FaultyKv;
+use crate::store::memory::End;
 use crate::store::repair::{Mender, NoMender, Repaired};
 use crate::store::verify::Problem;
 
@@ -292,4 +294,87 @@ fn an_index_that_is_lost_as_a_whole_is_found_again_by_the_chunks() {
     assert_sound(&stage.store);
     assert_eq!(sizes(&stage.store), before);
     assert!(reads(&stage.store, stage.list, true));
+}
+
+#[test]
+fn dying_at_any_write_of_a_repair_leaves_what_the_next_one_mends() {
+    for end in [End::Process, End::Power] {
+        for n in 0.. {
+            let stage = pruned();
+            let line = key::change(Epoch(5), CHUNK, None);
+            let damage = [
+                (Family::Chunks, stage.place(stage.chunk), None),
+                (Family::Chunks, stage.place(stage.list), Some(vec![7])),
+                (Family::Changes, line, None),
+                (Family::Headers, key::epoch(Epoch(5)).to_vec(), None),
+            ];
+            for (family, key, value) in damage {
+                stage.kv.damage(family, &key, value);
+            }
+            let faulty = Arc::new(FaultyKv::new(Arc::clone(&stage.kv) as Arc<dyn kv::Kv>));
+            let options = StoreOptions::default();
+            let store = Store::on(Arc::clone(&faulty) as Arc<dyn kv::Kv>, &options).unwrap();
+            faulty.die_after(n);
+            let repaired = store.repair(&Files, true, 7, &|_| true);
+            drop(store);
+            let store = on(&Arc::new(stage.kv.after(end)));
+            let again = store.repair(&Files, true, 7, &|_| true).unwrap();
+            assert_sound(&store);
+            assert!(reads(&store, stage.chunk, false), "write {n}");
+            assert!(reads(&store, stage.list, true), "write {n}");
+            let intact = pruned();
+            assert_eq!(versions(&store, &[]), versions(&intact.store, &[]));
+            if repaired.is_ok() {
+                assert_eq!((again.mended, again.given_up), (0, 0));
+                assert!(n > 5, "only {n} writes");
+                break;
+            }
+        }
+    }
+}
+
+#[test]
+fn a_capture_under_way_never_loses_what_it_relies_on_to_a_repair() {
+    let stage = pruned();
+    let store = &stage.store;
+    let mut relied = store.reliance();
+    assert!(store.rely(&mut relied, stage.chunk).unwrap());
+    let fresh = store.put_chunk(&mut relied, b"fresh").unwrap();
+    // What nothing names yet looks like what nothing will name; and a count is wrong besides.
+    let mut entry = store.index_entry(stage.chunk).unwrap().unwrap();
+    entry.refs += 5;
+    let bytes = crate::format::value::pack(&entry);
+    let index = key::index(stage.chunk);
+    stage.kv.damage(Family::Index, &index, Some(bytes));
+    repair(&stage, &NoMender);
+    let commit = Commit {
+        inodes: vec![
+            (OTHER, inode(Content::Chunk(fresh), 5)),
+            (GONE, inode(Content::Chunk(stage.chunk), 5)),
+        ],
+        reliances: vec![relied],
+        ..whole(7)
+    };
+    store.commit(commit).unwrap();
+    assert_sound(store);
+    assert_eq!(&*store.view().chunk(fresh).unwrap(), b"fresh");
+    assert_eq!(refs(store, stage.chunk), Some(2));
+}
+
+#[test]
+fn a_store_whose_index_can_not_be_read_in_places_opens_and_is_mended() {
+    for value in [Vec::new(), vec![9; 3]] {
+        let stage = pruned();
+        for hash in [stage.chunk, stage.list] {
+            let index = key::index(hash);
+            stage.kv.damage(Family::Index, &index, Some(value.clone()));
+        }
+        let store = on(&stage.kv);
+        assert!(!store.verify(&|_| true).unwrap().problems.is_empty());
+        let repaired = store.repair(&NoMender, true, 7, &|_| true).unwrap();
+        assert_eq!(repaired.given_up, 0, "{:?}", repaired.fixed);
+        assert_sound(&store);
+        assert!(reads(&store, stage.chunk, false));
+        assert!(reads(&store, stage.list, true));
+    }
 }

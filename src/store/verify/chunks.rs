@@ -41,6 +41,7 @@ impl Verify<'_> {
             verify.report.read.chunk_bytes += envelope.len() as u64;
             if !verify.named.has(number) {
                 if !in_block(number.0) {
+                    verify.report.unnamed += 1;
                     verify.problem(Problem::Unnamed { number });
                 }
             } else if !verify.depth.hashes(number) || verify.name_of(number, envelope)?.is_some() {

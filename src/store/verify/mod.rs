@@ -8,9 +8,11 @@
 //!    name it; every content and piece has its index entry.
 //! 3. Every version has its line in the changes of the kept epoch that first saw it.
 //! 4. Every name of a whole epoch leads to a file of that kind.
+//!    Lines of change stand under kept epochs only.
 //! 5. The state of every listed epoch is that of its header, or what a repair left of it, and the
 //!    headers are one chain, or begin anew where a repair says so.
-//! 6. Every snapshot names an epoch that is there.
+//! 6. Every snapshot names an epoch that is there; every name that was given and not taken away, as
+//!    the log says, is there.
 //! 7. Purged content has a tombstone, which is as it was written.
 //! 8. A part of a family that can't be read is stepped over, and what lies behind it is checked.
 
@@ -80,6 +82,8 @@ pub enum Problem {
     Sum { epoch: Epoch },
     #[error("the header of epoch {epoch} does not continue the one before it")]
     Seal { epoch: Epoch },
+    #[error("epoch {epoch} has changes and no record")]
+    NoEpoch { epoch: Epoch },
     #[error("epoch {epoch} has no header")]
     NoHeader { epoch: Epoch },
     #[error("the content of file {id} as of epoch {epoch} was purged, and no tombstone says so")]
@@ -88,6 +92,8 @@ pub enum Problem {
     Tombstone { number: u64 },
     #[error("the snapshot {name} names epoch {epoch}, which is not there")]
     Snapshot { name: String, epoch: Epoch },
+    #[error("the snapshot {name} is not in the list, and nobody deleted it")]
+    LostName { name: String },
 }
 
 /// How far a verify is.
@@ -106,6 +112,8 @@ pub struct Report {
     pub problems: Vec<Problem>,
     /// How many there were.
     pub problems_found: u64,
+    /// How many of them are chunks that nothing names.
+    pub unnamed: u64,
     pub read: Progress,
     /// Epochs whose state was counted again.
     pub epochs: u64,
@@ -307,16 +315,26 @@ impl Verify<'_> {
 
     /// Calls `each` for the records of a family; what it answers is collected. A part that can't be
     /// read is stepped over.
-    fn each(
+    fn each(&mut self, family: Family, each: impl FnMut(&mut Self, &[u8], &[u8]) -> Result<()>) {
+        self.each_between(family, (&[], &[]), each);
+    }
+
+    /// The same for the records from a key up to another (empty: to the end).
+    fn each_between(
         &mut self,
         family: Family,
+        (first, until): (&[u8], &[u8]),
         mut each: impl FnMut(&mut Self, &[u8], &[u8]) -> Result<()>,
     ) {
         let view = self.store_view;
-        let mut from = Some(Vec::new());
+        let mut from = Some(first.to_vec());
         while let Some(begin) = from.take() {
+            if !until.is_empty() && begin.as_slice() >= until {
+                return;
+            }
             let mut at = begin.clone();
-            let result = self.stretch(family, &begin, &mut at, &mut each);
+            let range = (begin.as_slice(), until);
+            let result = self.stretch(family, range, &mut at, &mut each);
             if let Err(error) = result {
                 self.report.blind = true;
                 match error {
@@ -332,12 +350,12 @@ impl Verify<'_> {
     fn stretch(
         &mut self,
         family: Family,
-        begin: &[u8],
+        (begin, until): (&[u8], &[u8]),
         at: &mut Vec<u8>,
         each: &mut impl FnMut(&mut Self, &[u8], &[u8]) -> Result<()>,
     ) -> Result<()> {
         let view = self.store_view;
-        let mut scan = view.from(family, begin)?;
+        let mut scan = view.range(family, begin, until)?;
         while let Some((key, value)) = scan.item() {
             if let Err(error) = each(self, key, value) {
                 self.problem(error);

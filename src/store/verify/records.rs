@@ -1,11 +1,12 @@
 //! Versions of files and names.
 
+use super::super::cut::Interval;
 use super::super::purge::Tombstone;
 use super::super::view::{ChangeLine, decode};
 use super::super::{Result, StoreError, meta};
 use super::{Problem, Verify};
 use crate::format::key::{self, Family};
-use crate::format::record::{Content, Dirent, EpochState, Inode, InodeVersion, LiveEntry};
+use crate::format::record::{Actor, Content, Dirent, EpochState, Inode, InodeVersion, LiveEntry};
 use crate::id::{Epoch, FileId};
 
 impl Verify<'_> {
@@ -118,9 +119,25 @@ impl Verify<'_> {
 
     /// Records that nothing is counted of: that they can be read.
     pub fn others(&mut self) {
-        self.each(Family::Changes, |_, key, bytes| {
-            key::unpack_change(key)?;
+        let pruning: Option<Interval> = match self.store_view.get(Family::Meta, meta::PRUNING) {
+            Ok(pruning) => pruning,
+            Err(error) => return self.problem(error),
+        };
+        let mut last = pruning.map_or(Epoch::NONE, |interval| interval.epoch);
+        self.each(Family::Changes, |verify, key, bytes| {
+            let (epoch, ..) = key::unpack_change(key)?;
+            let is_kept = verify
+                .kept_from(epoch)
+                .is_some_and(|(kept, _)| kept == epoch);
+            if epoch != last && epoch <= verify.sum.0 && !is_kept && !verify.report.blind {
+                last = epoch;
+                verify.problem(Problem::NoEpoch { epoch });
+            }
             decode::<ChangeLine>(Family::Changes, key, bytes).map(drop)
+        });
+        self.each(Family::Actors, |_, key, bytes| {
+            key::unpack_actor(key)?;
+            decode::<Actor>(Family::Actors, key, bytes).map(drop)
         });
         self.each(Family::Live, |_, key, bytes| {
             key::unpack_live(key)?;

@@ -1,14 +1,15 @@
 //! States, the chain of headers, and the names of snapshots.
 
-use super::super::Result;
 use super::super::commit::{exchange_dirent, exchange_inode};
 use super::super::view::{decode, is_listed};
+use super::super::{Result, SnapshotAction, SnapshotEvent, meta};
 use super::{Problem, Verify};
 use crate::format::key::{self, Family};
 use crate::format::lthash::{self, LtHash};
 use crate::format::record::*;
 use crate::id::*;
 use crate::limits;
+use std::collections::{BTreeSet, HashSet};
 
 impl Verify<'_> {
     /// Counts the states of all listed epochs in one pass over the records for as many epochs as
@@ -137,8 +138,10 @@ impl Verify<'_> {
     }
 
     pub fn snapshots(&mut self) {
+        let mut names = HashSet::new();
         self.each(Family::Snapshots, |verify, key, bytes| {
             let name = key::unpack_snapshot(key)?.to_owned();
+            names.insert(name.clone());
             let snapshot: Snapshot = decode(Family::Snapshots, key, bytes)?;
             let epoch = snapshot.epoch;
             if verify.store_view.epoch(epoch)?.is_none() {
@@ -146,5 +149,41 @@ impl Verify<'_> {
             }
             Ok(())
         });
+        if !self.stopped && !self.report.blind {
+            self.lost_names(&names);
+        }
+    }
+
+    /// Names that were given, as the log says, and not taken away, and are not there.
+    fn lost_names(&mut self, names: &HashSet<String>) {
+        let mut given = BTreeSet::new();
+        let prefix = key::meta_prefix(meta::SNAPSHOT_LOG);
+        let until = key::after_prefix(&prefix);
+        self.each_between(Family::Meta, (&prefix, &until), |_, key, bytes| {
+            let line: SnapshotEvent = decode(Family::Meta, key, bytes)?;
+            match line.action {
+                SnapshotAction::Removed => {
+                    given.remove(&line.name);
+                }
+                SnapshotAction::Renamed { to } => {
+                    given.remove(&line.name);
+                    given.insert(to);
+                }
+                // Lines that are about no snapshot have no name.
+                _ => {
+                    given.insert(line.name);
+                }
+            }
+            Ok(())
+        });
+        given.remove("");
+        if self.report.blind {
+            return;
+        }
+        for name in given {
+            if !names.contains(&name) {
+                self.problem(Problem::LostName { name });
+            }
+        }
     }
 }
