@@ -152,6 +152,8 @@ pub const SCRUB_PIECE: u64 = 1 << 20;
 pub const SCRUB_KEEP: Duration = Duration::from_secs(30);
 /// Versions that a purge removes in one batch.
 pub const PURGE_BATCH: usize = 1000;
+/// How long a purge waits for who reads the store as it was before.
+pub const WIPE_WAIT: Duration = Duration::from_secs(10);
 /// Files that are named because they need what is to be purged.
 pub const SHARERS_TOLD: usize = 10;
 /// Rounds of a repair: each sees further than the one before, and few are needed.

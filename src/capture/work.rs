@@ -4,6 +4,7 @@ use super::content::{AsOf, Failed};
 use super::deed::read_xattrs;
 use super::{Mark, Pending, Recorder};
 use crate::backing::Stat;
+use crate::format::lthash;
 use crate::format::record::{
     Actor, Content, FileTime, Inode as InodeRecord, InodeVersion, Kind, LiveEntry, LostReason, What,
 };
@@ -350,10 +351,23 @@ impl Recorder {
         if let Some(reason) = facts.lost {
             return Ok((Content::Lost(reason), 0));
         }
-        let before = match facts.before {
+        let mut before = match facts.before {
             Some(before) => Some(before),
             None => self.content_before(inode, epoch)?,
         };
+        if facts.dirty.is_clean()
+            && let Some((content, _)) = before
+            && !self.relies_on(content, relied)?
+        {
+            before = self.purged_meanwhile(inode, epoch, content)?;
+        }
+        if facts.dirty.is_clean()
+            && let Some((Content::Purged(hash), size)) = before
+            && size == look.stat.size
+        {
+            // Who changes a mode does not bring back what was purged.
+            return Ok((Content::Purged(hash), 0));
+        }
         let all = Dirty {
             all: true,
             ..Dirty::default()
@@ -396,6 +410,27 @@ impl Recorder {
         // Its mark is by later rules: it is what it was.
         let before = self.content_before(inode, epoch)?;
         Ok(before.is_some_and(|(was, _)| was == Content::Lost(LostReason::LeftOut)))
+    }
+
+    /// Keeps content that did not change until the commit; false if the store has it no more.
+    fn relies_on(&self, content: Content, relied: &mut Reliance) -> Result<bool, StoreError> {
+        match content {
+            Content::Chunk(hash) | Content::List(hash) => self.store.rely(relied, hash),
+            _ => Ok(true),
+        }
+    }
+
+    /// Of content that the store has no more: that it was purged, if it was. Nothing else that the
+    /// store has instead is what the file holds.
+    fn purged_meanwhile(
+        &self,
+        inode: &Arc<Inode>,
+        epoch: Epoch,
+        content: Content,
+    ) -> Result<Option<(Content, u64)>, StoreError> {
+        let hash = lthash::content_hash(&content);
+        let before = self.content_before(inode, epoch)?;
+        Ok(before.filter(|(was, _)| *was == Content::Purged(hash)))
     }
 
     /// What the store holds as the content of the version before `epoch`.

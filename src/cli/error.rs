@@ -253,6 +253,7 @@ fn advice(refusal: &Refusal, dir: &Path) -> String {
         Refusal::PastHold { .. } => "; give a later day, --until DATE".to_owned(),
         Refusal::NeverThere { .. }
         | Refusal::PurgeFolder { .. }
+        | Refusal::PurgeLink { .. }
         | Refusal::PlanChanged
         | Refusal::HeldUntil { .. }
         | Refusal::NotHeld { .. }

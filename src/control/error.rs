@@ -43,6 +43,11 @@ pub enum Error {
     NeverThere { path: String },
     #[error("{path} was a folder: name the files in it that are to be purged")]
     PurgeFolder { path: String },
+    #[error(
+        "{path} was a symlink: where it leads can't be purged, only dropped with the states that \
+         show it"
+    )]
+    PurgeLink { path: String },
     #[error("history has changed since the plan was shown, and nothing was purged: try again")]
     PlanChanged,
     #[error("interrupted; what was checked so far is not told")]

@@ -9,7 +9,7 @@ use super::error::Error;
 use serde::{Deserialize, Serialize};
 
 /// Number of the messages in `request`, `report` and `error`.
-pub const PROTOCOL: u32 = 3;
+pub const PROTOCOL: u32 = 4;
 
 /// First message of both sides.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -436,6 +436,7 @@ mod tests {
                 live: vec![text()],
                 token: text(),
                 done: true,
+                wiped: true,
             })),
             Answer::Verified(Box::new(Verified {
                 states: 1,
@@ -610,6 +611,7 @@ mod tests {
             Error::NotDeleted { name: text() },
             Error::NeverThere { path: text() },
             Error::PurgeFolder { path: text() },
+            Error::PurgeLink { path: text() },
             Error::PlanChanged,
             Error::NoFull,
             Error::PruneInterrupted { states: 1 },
@@ -668,7 +670,10 @@ mod tests {
             Error::Directory { .. } | Error::HeldUntil { .. } | Error::NotHeld { .. } => {}
             Error::PastHold { .. } | Error::NotDeleted { .. } => {}
             Error::PruneInterrupted { .. } | Error::VerifyInterrupted => {}
-            Error::NeverThere { .. } | Error::PurgeFolder { .. } | Error::PlanChanged => {}
+            Error::NeverThere { .. }
+            | Error::PurgeFolder { .. }
+            | Error::PurgeLink { .. }
+            | Error::PlanChanged => {}
             Error::NoFull => {}
         }
     }

@@ -8,7 +8,7 @@ use super::request::{Answer, RawPath};
 use super::service::{Service, Watch, ticking};
 use super::verify::{path, shown_in};
 use super::when::When;
-use crate::format::record::{Dirent, Kind};
+use crate::format::record::{Content, Dirent, Kind};
 use crate::id::{Epoch, FileId, Hash};
 use crate::limits;
 use crate::store::purge::{PurgePlan, Target};
@@ -43,14 +43,41 @@ impl Service {
             return Err(Error::PlanChanged);
         }
         let show = || steps_of("purging", (0, 0));
-        report.freed_bytes = ticking(watch, show, || self.store.purge(&plan, reason, uid, &go_on))?;
+        let purged = ticking(watch, show, || self.store.purge(&plan, reason, uid, &go_on))?;
+        let mut files: Vec<(FileId, Epoch)> = versions_of(&plan);
+        (report.freed_bytes, report.wiped) = (purged.freed_bytes, purged.wiped);
+        // What was being recorded when it was planned, and held the same, goes too.
+        while let Some(late) = self.late(&target, &plan, watch)? {
+            let purged = ticking(watch, show, || self.store.purge(&late, reason, uid, &go_on))?;
+            report.versions += late.versions.len() as u64;
+            report.freed_bytes += purged.freed_bytes;
+            report.wiped = purged.wiped;
+            files.extend(versions_of(&late));
+        }
         if let Some(mount) = &self.mount {
-            let files: Vec<(FileId, Epoch)> =
-                plan.versions.iter().map(|v| (v.id, v.epoch)).collect();
             mount.drop_caches(&files);
         }
         report.done = true;
         Ok(Answer::Purge(Box::new(report)))
+    }
+
+    /// The versions with the same content as those of a plan that was carried out, if there are any.
+    fn late(
+        &self,
+        target: &Target,
+        plan: &PurgePlan,
+        watch: &Watch<'_>,
+    ) -> Result<Option<PurgePlan>, Error> {
+        let Some(recorder) = &self.recorder else {
+            return Ok(None);
+        };
+        recorder.sync(watch.patience())?;
+        let contents: HashSet<Content> = plan.versions.iter().map(|v| v.content).collect();
+        let go_on = || !(watch.cancelled)();
+        let mut late = self.store.plan_purge(target, &go_on)?;
+        late.versions
+            .retain(|version| contents.contains(&version.content));
+        Ok((!late.versions.is_empty()).then_some(late))
     }
 
     fn target(&self, paths: &[RawPath], hash: Option<&str>) -> Result<Target, Error> {
@@ -66,10 +93,11 @@ impl Service {
                 return Err(Error::NeverThere { path: shown() });
             }
             for (id, kind) in all {
-                if kind == Kind::Dir {
-                    return Err(Error::PurgeFolder { path: shown() });
-                }
-                files.insert(id);
+                match kind {
+                    Kind::Dir => return Err(Error::PurgeFolder { path: shown() }),
+                    Kind::Symlink => return Err(Error::PurgeLink { path: shown() }),
+                    _ => files.insert(id),
+                };
             }
         }
         Ok(Target::Files(files))
@@ -88,6 +116,7 @@ impl Service {
             live: Vec::new(),
             token: String::new(),
             done: false,
+            wiped: false,
         };
         for doomed in &plan.versions {
             token
@@ -124,6 +153,10 @@ impl Service {
         report.token = token.finalize().to_hex().to_string();
         Ok(report)
     }
+}
+
+fn versions_of(plan: &PurgePlan) -> Vec<(FileId, Epoch)> {
+    plan.versions.iter().map(|v| (v.id, v.epoch)).collect()
 }
 
 fn parse_hash(text: &str) -> Result<Hash, Error> {

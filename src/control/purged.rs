@@ -24,6 +24,9 @@ pub struct PurgeReport {
     pub token: String,
     /// It was carried out.
     pub done: bool,
+    /// The bytes are in no file of the store any more. False of one that was carried out: somebody
+    /// reads the store as it was before, and they go when he is done.
+    pub wiped: bool,
 }
 
 /// A version whose content goes.

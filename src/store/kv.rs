@@ -70,6 +70,19 @@ pub trait Kv: Send + Sync + fmt::Debug {
     fn bytes_between(&self, family: Family, from: &[u8], until: &[u8]) -> Result<u64>;
     /// Gives back the space of what was removed from `from` up to `until` (empty: to the end).
     fn reclaim(&self, family: Family, from: &[u8], until: &[u8]) -> Result<()>;
+    /// The same, however little that is: afterwards no file holds what was removed before and no
+    /// snapshot shows.
+    fn wipe(&self, family: Family, from: &[u8], until: &[u8]) -> Result<()> {
+        self.reclaim(family, from, until)
+    }
+    /// A mark behind the writes that have returned.
+    fn mark(&self) -> u64 {
+        0
+    }
+    /// Whether a snapshot from before a mark is still held.
+    fn is_seen_before(&self, _mark: u64) -> Result<bool> {
+        Ok(false)
+    }
 }
 
 /// A record, owned.

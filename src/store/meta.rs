@@ -43,6 +43,8 @@ pub(super) const DELETED: &str = "deleted";
 pub(super) const SCRUB: &[u8] = b"scrub";
 /// By number: what was purged.
 pub(super) const PURGED: &str = "purged";
+/// The first numbers of the pieces of chunks whose files still hold what was purged.
+pub(super) const WIPING: &[u8] = b"wiping";
 /// By epoch: what a repair left of it.
 pub(super) const MENDED: &str = "mended";
 /// What is kept for how long.

@@ -53,6 +53,7 @@ mod view;
 mod watched;
 mod weigh;
 mod weigh_each;
+mod wipe;
 
 use crate::format::record::*;
 use crate::id::*;

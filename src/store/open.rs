@@ -59,6 +59,9 @@ impl Store {
         let kv = RocksKv::open(&folder.database(), &options, false)
             .map_err(|error| folder.locked(error))?;
         folder.note_lock()?;
+        if let Err(error) = super::rocks::discard_rebuilt(&folder.database()) {
+            log::warn!("what a repair left that was cut short can't be removed: {error}");
+        }
         let store = Store::assemble(Arc::new(kv), Some(folder), &options);
         store.start()?;
         Ok(Arc::new(store))

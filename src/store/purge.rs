@@ -3,9 +3,11 @@
 //! batch, says when, by whom, why, and the hash of what.
 //!
 //! 1. It goes in batches, each of which leaves a sound store; who comes back after one was cut short
-//!    purges what is left.
+//!    purges what is left. Nothing goes but what the plan names.
 //! 2. Pieces that other content needs too stay.
-//! 3. When it returns, the bytes are in no file of the store any more.
+//! 3. When it returns, the bytes are in no file of the store any more, unless somebody reads the
+//!    store as it was before. Each batch notes where they are, and the note goes when they have
+//!    gone: who comes next sees to them if this process did not (`wipe.rs`).
 
 use super::kv::{Batch, Durability};
 use super::refs::Refs;
@@ -55,6 +57,15 @@ pub struct PurgePlan {
     pub shared_bytes: u64,
     /// Some of the versions that need them.
     pub shared_with: Vec<(FileId, Epoch)>,
+}
+
+/// What a purge did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Purged {
+    /// Stored bytes that came free.
+    pub freed_bytes: u64,
+    /// False: somebody reads the store as it was before, and the bytes go when he is done.
+    pub wiped: bool,
 }
 
 /// What a purge leaves behind for ever.
@@ -114,7 +125,7 @@ impl Store {
         Ok(plan)
     }
 
-    /// Removes what was planned. The answer is the stored bytes that came free.
+    /// Removes what was planned.
     ///
     /// # Errors
     /// `Held` or `HeldUntil`: a snapshot on hold shows a version that would go; nothing was removed.
@@ -125,27 +136,29 @@ impl Store {
         reason: &str,
         by_uid: u32,
         go_on: &dyn Fn() -> bool,
-    ) -> Result<u64> {
+    ) -> Result<Purged> {
         self.writable()?;
         self.check_folder()?;
         let _turn = self.pruning.lock();
         self.finish_prune(go_on)?;
-        let mut freed = 0;
-        for versions in plan.versions.chunks(limits::PURGE_BATCH) {
+        self.view().check_holds(&plan.versions)?;
+        let mut freed_bytes = 0;
+        let batch = limits::PURGE_BATCH.min(self.options.prune_lines);
+        for versions in plan.versions.chunks(batch) {
             if !go_on() {
                 return Err(StoreError::Interrupted);
             }
-            freed += self.purge_batch(versions, reason, by_uid)?;
+            freed_bytes += self.purge_batch(versions, reason, by_uid)?;
         }
         let action = SnapshotAction::Purged {
             versions: plan.versions.len() as u64,
-            bytes: freed,
+            bytes: freed_bytes,
             reason: reason.to_owned(),
         };
         self.log_deed(by_uid, action)?;
         self.cache.lock().clear();
-        self.wipe(go_on)?;
-        Ok(freed)
+        let wiped = self.wipe(limits::WIPE_WAIT, go_on)?;
+        Ok(Purged { freed_bytes, wiped })
     }
 
     fn purge_batch(&self, versions: &[Doomed], reason: &str, by_uid: u32) -> Result<u64> {
@@ -160,7 +173,8 @@ impl Store {
             let Some(InodeVersion::Present(mut inode)) = view.get(Family::Inodes, &key)? else {
                 continue;
             };
-            if !matches!(inode.content, Content::Chunk(_) | Content::List(_)) {
+            // A scan under way may have written another one since the plan was made.
+            if inode.content != doomed.content {
                 continue;
             }
             refs.release(&inode.content)?;
@@ -177,16 +191,8 @@ impl Store {
         contents.dedup();
         view.put_tombstone(&mut batch, by_uid, reason, contents)?;
         let settled = refs.settle(&mut batch);
+        self.note_wiping(&mut batch, settled.dying())?;
         settled.write(batch, |batch| self.write(batch, Durability::Synced))
-    }
-
-    /// Has the files of the database, and its log, written anew where something was removed.
-    fn wipe(&self, go_on: &dyn Fn() -> bool) -> Result<()> {
-        for family in Family::ALL {
-            self.kv.flush(family)?;
-        }
-        self.reclaim(true, go_on)?;
-        Ok(())
     }
 
     /// What was purged, oldest first.

@@ -21,6 +21,13 @@ pub(super) struct Freed {
     records: u64,
 }
 
+impl Freed {
+    /// A piece was written anew.
+    pub(super) fn forget(&mut self, piece: u64) {
+        self.chunks.remove(&piece);
+    }
+}
+
 /// Families of which a prune removes records.
 const RECORDS: [Family; 5] = [
     Family::Inodes,
@@ -50,6 +57,8 @@ impl Store {
     /// # Errors
     /// A store that can't be read or written.
     pub fn reclaim(&self, all: bool, go_on: &dyn Fn() -> bool) -> Result<u64> {
+        // What a purge could not see to, or did not live to.
+        self.finish_wipe(go_on)?;
         let (pieces, records) = {
             let freed = self.freed.lock();
             (freed.chunks.clone(), freed.records)

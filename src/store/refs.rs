@@ -197,6 +197,11 @@ pub(super) struct Settled<'a> {
 }
 
 impl Settled<'_> {
+    /// The numbers of the chunks that go.
+    pub fn dying(&self) -> impl Iterator<Item = ChunkNumber> + '_ {
+        self.dying.iter().map(|(_, entry)| entry.number)
+    }
+
     /// Chunks before their names: flushes them, or if they are few has the batch write them once
     /// more, now with the WAL. (A flush for each small commit would leave a file for each.)
     pub fn make_durable(&self, batch: &mut Batch) -> Result<()> {

@@ -12,9 +12,9 @@ use crate::format::key::Family;
 use crate::limits;
 use parking_lot::RwLock;
 use rocksdb::{
-    BlockBasedOptions, Cache, ColumnFamily, ColumnFamilyDescriptor, CompactOptions, DB,
-    DBCompressionType, DBRawIterator, FlushOptions, LruCacheOptions, Options, ReadOptions,
-    WriteBatch, WriteOptions,
+    BlockBasedOptions, BottommostLevelCompaction, Cache, ColumnFamily, ColumnFamilyDescriptor,
+    CompactOptions, DB, DBCompressionType, DBRawIterator, FlushOptions, LruCacheOptions, Options,
+    ReadOptions, WriteBatch, WriteOptions,
 };
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -43,6 +43,12 @@ const BLOOM_BITS: f64 = 10.0;
 
 /// Where a database is built anew, beside the one whose place it takes.
 const REBUILT: &str = "rocks.new";
+
+/// Removes what a rebuild left that did not come to its end, or was not done with the database
+/// whose place it took. Only for who has the lock of the database at `path`.
+pub fn discard_rebuilt(path: &Path) -> std::io::Result<()> {
+    discard(&path.with_file_name(REBUILT))
+}
 
 /// Removes a database, if there is one.
 fn discard(path: &Path) -> std::io::Result<()> {
@@ -79,6 +85,33 @@ impl RocksKv {
 
     fn db(&self) -> Result<Arc<DB>> {
         self.db.read().clone().ok_or(StoreError::Closed)
+    }
+
+    /// Writes all that can be read into a new database.
+    fn copy_to(&self, path: &Path) -> Result<()> {
+        let new = RocksKv::open(path, &self.options, true)?;
+        let old = self.snapshot()?;
+        for family in Family::ALL {
+            super::rebuild::copy(old.as_ref(), &new, family)?;
+            new.flush(family)?;
+        }
+        Ok(())
+    }
+
+    fn compact(
+        &self,
+        family: Family,
+        (from, until): (&[u8], &[u8]),
+        bottom: BottommostLevelCompaction,
+    ) -> Result<()> {
+        let db = self.db()?;
+        let mut options = CompactOptions::default();
+        // Others compact meanwhile.
+        options.set_exclusive_manual_compaction(false);
+        options.set_bottommost_level_compaction(bottom);
+        let until = Some(until).filter(|until| !until.is_empty());
+        db.compact_range_cf_opt(handle(&db, family)?, Some(from), until, &options);
+        Ok(())
     }
 }
 
@@ -257,13 +290,10 @@ impl Kv for RocksKv {
         let beside = self.path.with_file_name(REBUILT);
         let io = |action| move |source| StoreError::Io { action, source };
         discard(&beside).map_err(io("remove what an earlier repair left"))?;
-        {
-            let new = RocksKv::open(&beside, &self.options, true)?;
-            let old = self.snapshot()?;
-            for family in Family::ALL {
-                super::rebuild::copy(old.as_ref(), &new, family)?;
-                new.flush(family)?;
-            }
+        if let Err(error) = self.copy_to(&beside) {
+            // The disk may be full: it gets back what was taken.
+            discard(&beside).map_err(io("remove what could not be finished"))?;
+            return Err(error);
         }
         let mut slot = self.db.write();
         if let Some(db) = slot.take()
@@ -278,6 +308,11 @@ impl Kv for RocksKv {
         *slot = Some(Arc::new(open(&self.path, &self.options, false)?));
         let failed = "put the mended database in its place";
         exchanged.map_err(|errno| io(failed)(errno.into()))?;
+        // Before the damaged one goes, the other is known to stand in its place.
+        let folder = std::fs::File::open(self.path.parent().unwrap_or(Path::new(".")));
+        folder
+            .and_then(|folder| folder.sync_all())
+            .map_err(io(failed))?;
         discard(&beside).map_err(io("remove the damaged database"))
     }
 
@@ -307,14 +342,25 @@ impl Kv for RocksKv {
     }
 
     fn reclaim(&self, family: Family, from: &[u8], until: &[u8]) -> Result<()> {
-        let db = self.db()?;
-        let mut options = CompactOptions::default();
-        // Others compact meanwhile; and what lies at the bottom already is rewritten only where
-        // something above it says that it is gone.
-        options.set_exclusive_manual_compaction(false);
-        let until = Some(until).filter(|until| !until.is_empty());
-        db.compact_range_cf_opt(handle(&db, family)?, Some(from), until, &options);
-        Ok(())
+        // What lies at the bottom already is rewritten only where something above it says that it
+        // is gone.
+        self.compact(family, (from, until), BottommostLevelCompaction::Skip)
+    }
+
+    fn wipe(&self, family: Family, from: &[u8], until: &[u8]) -> Result<()> {
+        // What is gone may lie at the bottom with what says so, from when a snapshot showed it.
+        self.compact(family, (from, until), BottommostLevelCompaction::Force)
+    }
+
+    fn mark(&self) -> u64 {
+        self.db().map_or(0, |db| db.latest_sequence_number())
+    }
+
+    fn is_seen_before(&self, mark: u64) -> Result<bool> {
+        let oldest = self
+            .db()?
+            .property_int_value("rocksdb.oldest-snapshot-sequence")?;
+        Ok(oldest.is_some_and(|oldest| oldest != 0 && oldest < mark))
     }
 }
 

@@ -140,6 +140,19 @@ impl Kv for WatchedKv {
         self.inner.reclaim(family, from, until)
     }
 
+    /// Neither is this.
+    fn wipe(&self, family: Family, from: &[u8], until: &[u8]) -> Result<()> {
+        self.inner.wipe(family, from, until)
+    }
+
+    fn mark(&self) -> u64 {
+        self.inner.mark()
+    }
+
+    fn is_seen_before(&self, mark: u64) -> Result<bool> {
+        self.inner.is_seen_before(mark)
+    }
+
     fn unwritten_bytes(&self) -> u64 {
         self.inner.unwritten_bytes()
     }

@@ -4,6 +4,7 @@
 use crate::harness::{Cmd, Mounted, Run, Sandbox, noise, text, wait_for, write};
 use rewindfs::id::Hash;
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 fn purge(path: &Path, words: &[&str]) -> Run {
@@ -64,13 +65,13 @@ fn a_secret_goes_from_every_state_and_from_the_files_of_the_store() {
     }
     purge(&secret, &[]).exits(2).says("say --yes");
     let plan = purge(&secret, &["--dry-run"]).ok();
-    plan.says("secret  97.7 KiB in 1 state,")
+    plan.says("secret  97.6 KiB in 1 state,")
         .says("secret  1.0 MiB in 1 state,")
         .says("2 versions, ");
     assert!(fs::read(mounted.past("one", "secret")).expect("still there") == noise(1, 100_000));
     purge(&secret, &["--yes", "--reason", "it leaked"])
         .ok()
-        .says("purged 2 versions; 1.1 MiB came free");
+        .says("purged 2 versions; 1.0 MiB came free");
     is_gone(&mounted, "one");
     is_gone(&mounted, "two");
     for needle in &needles {
@@ -80,7 +81,7 @@ fn a_secret_goes_from_every_state_and_from_the_files_of_the_store() {
     command(&mounted.dir, "verify --data").ok();
     command(&mounted.dir, "list --log")
         .ok()
-        .says("purged the content of 2 versions, 1.1 MiB: it leaked");
+        .says("purged the content of 2 versions, 1.0 MiB: it leaked");
     purge(&secret, &["--yes"])
         .exits(1)
         .says("history holds nothing of it");
@@ -175,4 +176,57 @@ fn a_name_means_what_stood_there_while_it_stood_there() {
         .says("in 2 states");
     assert!(fs::read(mounted.past("two", "b/file")).is_err());
     assert_eq!(text(mounted.past("two", "b/later")), "only in b");
+}
+
+#[test]
+fn a_mode_that_is_changed_brings_nothing_back_and_new_content_is_recorded() {
+    let sandbox = Sandbox::new("purge-live");
+    let mounted = sandbox.mount("interval=1h");
+    let secret = mounted.join("secret");
+    write(&secret, noise(1, 100_000));
+    write(mounted.join("long"), noise(2, 3 << 20));
+    mounted.snapshot("one");
+    for name in ["secret", "long"] {
+        purge(&mounted.join(name), &["--yes"])
+            .ok()
+            .says("is there now and stays");
+        let mode = fs::Permissions::from_mode(0o600);
+        fs::set_permissions(mounted.join(name), mode).expect("changed");
+    }
+    mounted.snapshot("two");
+    for name in ["secret", "long"] {
+        let past = mounted.past("two", name);
+        let mode = fs::metadata(&past).expect("there").permissions().mode();
+        assert_eq!(mode & 0o777, 0o600, "{name}");
+        let error = fs::read(&past).expect_err("not brought back");
+        assert_eq!(error.raw_os_error(), Some(libc::EIO), "{name}");
+    }
+    command(&mounted.dir, "verify --data").ok();
+    assert!(!holds(&sandbox.store(), &noise(1, 100_000)[..64]));
+    let file = fs::File::options().append(true).open(mounted.join("long"));
+    std::io::Write::write_all(&mut file.expect("opened"), b"more").expect("written");
+    write(&secret, "another");
+    mounted.snapshot("three");
+    assert_eq!(text(mounted.past("three", "secret")), "another");
+    let long = fs::read(mounted.past("three", "long")).expect("recorded again");
+    assert!(long[..3 << 20] == noise(2, 3 << 20) && long.ends_with(b"more"));
+    command(&mounted.dir, "verify --data").ok();
+    let dir = mounted.dir.clone();
+    mounted.umount();
+    // The next mount finds nothing to record again either.
+    let mounted = sandbox.mount("");
+    mounted.snapshot("four");
+    is_gone(&mounted, "two");
+    command(&dir, "verify --data").ok();
+}
+
+#[test]
+fn a_symlink_is_not_said_to_be_gone() {
+    let sandbox = Sandbox::new("purge-link");
+    let mounted = sandbox.mount("interval=1h");
+    std::os::unix::fs::symlink("the secret", mounted.join("link")).expect("made");
+    mounted.snapshot("one");
+    purge(&mounted.join("link"), &["--yes"])
+        .exits(2)
+        .says("was a symlink");
 }

@@ -60,6 +60,12 @@ pub fn run(args: &args::Purge) -> Result<Exit, Error> {
             "purged {versions}; {} came free",
             size(done.freed_bytes)
         )?;
+        if !done.wiped {
+            writeln!(
+                out,
+                "somebody reads the store as it was before: the bytes leave its files when he is done"
+            )?;
+        }
     }
     ends(&mut out, args.json, &done)
 }
