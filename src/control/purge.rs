@@ -13,7 +13,7 @@ use crate::id::{Epoch, FileId, Hash};
 use crate::limits;
 use crate::store::purge::{PurgePlan, Target};
 use crate::store::{StoreError, View};
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 
 impl Service {
     /// The plan; with its token, its execution.
@@ -105,7 +105,6 @@ impl Service {
 
     fn purge_report(&self, plan: &PurgePlan) -> Result<PurgeReport, Error> {
         let view = self.store.view();
-        let mut token = blake3::Hasher::new();
         let mut report = PurgeReport {
             versions: plan.versions.len() as u64,
             lines: Vec::new(),
@@ -119,8 +118,6 @@ impl Service {
             wiped: false,
         };
         for doomed in &plan.versions {
-            token
-                .update(format!("{} {} {:?};", doomed.id, doomed.epoch, doomed.content).as_bytes());
             let place = path(&view, doomed.id, doomed.epoch).unwrap_or_default();
             if doomed.until == Epoch::MAX && !report.live.contains(&place) {
                 report.live.push(place.clone());
@@ -150,9 +147,21 @@ impl Service {
         report.shared_with.sort();
         report.shared_with.dedup();
         report.live.truncate(limits::FINDINGS_MAX);
-        report.token = token.finalize().to_hex().to_string();
+        report.token = token(plan);
         Ok(report)
     }
+}
+
+/// What is confirmed: contents. Who changes nothing but the mode of a file meanwhile makes a version,
+/// which goes with the others.
+fn token(plan: &PurgePlan) -> String {
+    let contents = plan.versions.iter().map(|v| format!("{:?};", v.content));
+    let contents: BTreeSet<String> = contents.collect();
+    let mut token = blake3::Hasher::new();
+    for content in contents {
+        token.update(content.as_bytes());
+    }
+    token.finalize().to_hex().to_string()
 }
 
 fn versions_of(plan: &PurgePlan) -> Vec<(FileId, Epoch)> {

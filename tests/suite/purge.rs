@@ -6,6 +6,8 @@ use rewindfs::id::Hash;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 fn purge(path: &Path, words: &[&str]) -> Run {
     Cmd::rewindfs().arg("purge").arg(path).args(words).run()
@@ -229,4 +231,43 @@ fn a_symlink_is_not_said_to_be_gone() {
     purge(&mounted.join("link"), &["--yes"])
         .exits(2)
         .says("was a symlink");
+}
+
+#[test]
+fn a_file_whose_mode_is_changed_all_the_time_is_purged_as_a_whole() {
+    let sandbox = Sandbox::new("purge-busy");
+    let mounted = sandbox.mount("");
+    let secret = mounted.join("secret");
+    write(&secret, noise(1, 300_000));
+    mounted.snapshot("one");
+    let ends = Arc::new(AtomicBool::new(false));
+    let busy = std::thread::spawn({
+        let (ends, secret) = (Arc::clone(&ends), secret.clone());
+        move || {
+            for n in 0.. {
+                let mode = fs::Permissions::from_mode(0o600 + n % 8);
+                fs::set_permissions(&secret, mode).expect("changed");
+                if ends.load(Ordering::Relaxed) {
+                    return;
+                }
+            }
+        }
+    });
+    for n in 0..5 {
+        mounted.snapshot(&format!("while-{n}"));
+    }
+    purge(&secret, &["--yes"]).ok();
+    mounted.snapshot("after");
+    ends.store(true, Ordering::Relaxed);
+    busy.join().expect("who changes it");
+    mounted.snapshot("at-rest");
+    let states = ["one", "while-0", "while-4", "after", "at-rest"];
+    for state in states {
+        is_gone(&mounted, state);
+    }
+    wait_for("the bytes to go", || {
+        !holds(&sandbox.store(), &noise(1, 300_000)[..64])
+    });
+    command(&mounted.dir, "verify --data").ok();
+    command(&mounted.dir, "status").ok();
 }

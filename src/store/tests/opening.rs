@@ -169,3 +169,16 @@ fn a_store_that_was_removed_takes_no_commit() {
     assert!(matches!(error, StoreError::Removed));
     assert!(disk.store().is_poisoned());
 }
+
+#[test]
+fn what_a_repair_left_that_was_killed_is_removed_at_the_next_opening() {
+    let mut disk = OnDisk::new();
+    disk.store().commit(whole(1)).unwrap();
+    let left = disk.path().join("rocks.new");
+    disk.store = None;
+    std::fs::create_dir(&left).unwrap();
+    std::fs::write(left.join("000001.sst"), "half").unwrap();
+    disk.reopen();
+    assert!(!left.exists());
+    assert_sound(disk.store());
+}
