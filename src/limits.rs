@@ -21,7 +21,7 @@ pub const KEPT_BYTES: u64 = 4 << 30;
 /// before the request is parked: longer than nearly all operations take.
 pub const LOCK_WAIT: Duration = Duration::from_millis(50);
 /// Notes (inodes and names) after which the open epoch is cut: bounds the batch of a commit.
-pub const NOTES_MAX: u64 = 50_000;
+pub const NOTES_MAX: u64 = 25_000;
 /// Who does nothing for so long has done with what he did: what follows is another doing.
 pub const DOING_PAUSE: Duration = Duration::from_secs(10);
 /// Doings in one answer: bounds the message, a command line may have COMMAND_MAX bytes.
@@ -50,9 +50,11 @@ pub const RUNS_MAX: u64 = 1_000;
 pub const RUN_TEXT_MAX: usize = 1024;
 /// Bytes of a command line that are recorded: enough to tell one command from another.
 pub const COMMAND_MAX: usize = 1024;
-/// What all epochs that are cut and not yet captured may weigh: their notes, and EPOCH_WEIGHT each.
-/// By weight, not by number: while one large file is captured, others go on being kept.
-pub const PENDING_WEIGHT: u64 = 8 * NOTES_MAX;
+/// What is noted and not yet recorded may weigh so much: the notes of all epochs, the open one's too,
+/// and EPOCH_WEIGHT each. A note takes about 1 KiB until it is recorded; beyond, whoever changes one
+/// more file waits. By weight, not by number: while one large file is captured, others go on being
+/// kept.
+pub const PENDING_WEIGHT: u64 = 3 * NOTES_MAX;
 /// What an epoch takes in memory beside its notes, in notes.
 pub const EPOCH_WEIGHT: u64 = 8;
 /// How long a request may wait for a capture before the file is recorded as lost.

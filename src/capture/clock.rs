@@ -29,13 +29,15 @@ impl Recorder {
             (cutter.last_cut.elapsed(), !cutter.pending.is_empty())
         };
         let noted = self.open.load().body.noted.load(Ordering::Relaxed);
-        if noted == 0 || busy {
+        // Large epochs one behind the other: what is noted while one is recorded stays bounded.
+        let full = noted >= limits::NOTES_MAX && self.has_room_for_epoch();
+        if noted == 0 || (busy && !full) {
             return;
         }
         let due = since >= self.options.interval;
         let silent = self.since_last_note() >= limits::QUIET;
         let late = since >= self.options.interval + PATIENCE;
-        if noted >= limits::NOTES_MAX || late || (due && silent) {
+        if full || late || (due && silent) {
             self.cut(EpochKind::Checkpoint, false, false, Vec::new());
         }
     }

@@ -81,7 +81,7 @@ impl Recorder {
         let files = notes.inode_count();
         drop(notes);
         let mut cutter = self.cutter.lock();
-        cutter.weight -= pending.weight;
+        self.weight.fetch_sub(pending.weight, Ordering::Relaxed);
         cutter.pending.pop_front();
         cutter.given_up += files;
         let many = cutter.given_up >= MANY;
@@ -475,4 +475,4 @@ fn difference(before: &crate::format::record::Inode, now: &crate::format::record
 }
 
 /// Bounds how many records a batch of the scan may hold.
-pub(super) const SCAN_BATCH: u64 = limits::NOTES_MAX / 10;
+pub(super) const SCAN_BATCH: u64 = limits::NOTES_MAX / 5;

@@ -32,7 +32,7 @@ use std::time::Instant;
 pub enum Wait {
     /// Of its file: more bytes would have to be stashed than may be.
     Bytes,
-    /// Too many epochs are pending.
+    /// Too much is noted that is not recorded yet.
     States,
     /// Too much is kept of files that were removed: descriptors, or bytes on the live disk.
     Removed,
@@ -94,6 +94,7 @@ impl Recorder {
         if let Some(held) = self.unnoted(inode) {
             return Ok(Some(held));
         }
+        self.may_note(Some(inode))?;
         if self.mark(inode) == Mark::RecordedTag {
             self.note_tag_of(inode);
         }
@@ -138,23 +139,27 @@ impl Recorder {
     }
 
     /// Before attributes (or, `what`, extended attributes) of `inode` change.
+    ///
+    /// # Errors
+    /// `Wait`: nothing was noted.
     pub fn attributes(
         &self,
         inode: &Arc<Inode>,
         what: What,
         actor: &Arc<Actor>,
-    ) -> Option<Arc<Held>> {
+    ) -> Result<Option<Arc<Held>>, Wait> {
         if !self.trouble.is_recording() {
-            return None;
+            return Ok(None);
         }
         if let Some(held) = self.unnoted(inode) {
-            return Some(held);
+            return Ok(Some(held));
         }
+        self.may_note(Some(inode))?;
         let held = self.open.load_full();
         let mut track = inode.track.lock();
         self.touch(&held, inode, &mut track, what, actor);
         drop(track);
-        Some(held)
+        Ok(Some(held))
     }
 
     /// Before names change.
@@ -181,6 +186,12 @@ impl Recorder {
             panic!("on purpose, as REWINDFS_TEST says");
         }
         let is_out = |inode: &Arc<Inode>| self.mark(inode).is_silent();
+        let recorded = |directory| self.mark(directory) == Mark::Recorded;
+        let any = names.iter().any(|change| recorded(change.directory))
+            || touched.iter().any(|touch| !is_out(touch.inode));
+        if any {
+            self.may_note(None)?;
+        }
         for touch in touched.iter().filter(|touch| touch.dies) {
             if is_out(touch.inode) {
                 continue;
@@ -198,7 +209,7 @@ impl Recorder {
             self.note_tag(change.directory, change.name);
         }
         let held = self.open.load_full();
-        let recorded = |directory| self.mark(directory) == Mark::Recorded;
+        // Asked again: a tag that was noted marks its directory.
         let any = names.iter().any(|change| recorded(change.directory))
             || touched.iter().any(|touch| !is_out(touch.inode));
         if !any {
@@ -251,6 +262,25 @@ impl Recorder {
             unnoted: None,
             actor,
         })
+    }
+
+    /// Whether there is memory to note a change of names, or of `inode`: what is noted of it in the
+    /// open epoch already takes no more. While the store does not answer, memory is what there is.
+    ///
+    /// # Errors
+    /// `Wait`: there will be when an epoch was recorded.
+    fn may_note(&self, inode: Option<&Inode>) -> Result<(), Wait> {
+        if self.has_room_for_notes() || self.is_store_slow() {
+            return Ok(());
+        }
+        let open = self.open.load().body.number;
+        if inode.is_some_and(|inode| inode.track.lock().version(open).is_some()) {
+            return Ok(());
+        }
+        if self.pending_epochs() == 0 {
+            self.cut(EpochKind::Checkpoint, false, false, Vec::new());
+        }
+        Err(Wait::States)
     }
 
     /// Before the last name of `inode` goes: whether there is room to keep what no epoch holds yet.

@@ -17,6 +17,8 @@ pub struct Hooks {
     pub stash_bytes: u64,
     /// In place of `limits::KEPT_BYTES`.
     pub kept_bytes: u64,
+    /// In place of `limits::PENDING_WEIGHT`.
+    pub pending_weight: u64,
     /// In place of `limits::SNAPSHOT_WAIT`.
     pub snapshot_wait: Duration,
     /// How long each operation on the live tree holds the locks of its files before it goes on.
@@ -35,6 +37,7 @@ impl Default for Hooks {
             hold: None,
             stash_bytes: limits::STASH_MAX,
             kept_bytes: limits::KEPT_BYTES,
+            pending_weight: limits::PENDING_WEIGHT,
             snapshot_wait: limits::SNAPSHOT_WAIT,
             locked: Duration::ZERO,
             scrub_every: limits::SCRUB_EVERY,

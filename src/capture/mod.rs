@@ -146,8 +146,6 @@ struct Cutter {
     last_cut: Instant,
     /// Cut and not yet committed, in order.
     pending: VecDeque<Arc<Pending>>,
-    /// What they weigh together (`limits::PENDING_WEIGHT`).
-    weight: u64,
     /// Files of those that were committed since memory was given back.
     given_up: usize,
 }
@@ -181,6 +179,8 @@ pub struct Recorder {
     actors: Actors,
     open: ArcSwap<Held>,
     cutter: Mutex<Cutter>,
+    /// What the pending epochs weigh together (`limits::PENDING_WEIGHT`).
+    weight: AtomicU64,
     signal: Arc<Signal>,
     scan: scan_state::ScanState,
     rules: rules::LiveRules,
@@ -263,9 +263,9 @@ impl Recorder {
                 last_time,
                 last_cut: Instant::now(),
                 pending: VecDeque::new(),
-                weight: 0,
                 given_up: 0,
             }),
+            weight: AtomicU64::new(0),
             signal,
             scan: scan_state::ScanState::default(),
             rules: rules::LiveRules::load(&store)?,
@@ -391,7 +391,7 @@ impl Recorder {
             snapshots: Mutex::new(new),
             outcome: Mutex::new(None),
         });
-        cutter.weight += pending.weight;
+        self.weight.fetch_add(pending.weight, Ordering::Relaxed);
         cutter.pending.push_back(pending.clone());
         cutter.last_cut = Instant::now();
         drop(cutter);
@@ -418,7 +418,13 @@ impl Recorder {
 
     /// Whether one more epoch may be cut before those that are have been captured.
     fn has_room_for_epoch(&self) -> bool {
-        self.cutter.lock().weight < limits::PENDING_WEIGHT
+        self.weight.load(Ordering::Relaxed) < self.options.hooks.pending_weight
+    }
+
+    /// Whether what is noted by now leaves room for more.
+    fn has_room_for_notes(&self) -> bool {
+        let open = self.open.load().body.noted.load(Ordering::Relaxed);
+        self.weight.load(Ordering::Relaxed) + open < self.options.hooks.pending_weight
     }
 
     fn is_ending(&self) -> bool {

@@ -517,7 +517,7 @@ impl Recorder {
             unseen_mappings: false,
         });
         let weight = old.body.noted.load(Ordering::Relaxed) + limits::EPOCH_WEIGHT;
-        cutter.weight += weight;
+        self.weight.fetch_add(weight, Ordering::Relaxed);
         cutter.pending.push_back(Arc::new(Pending {
             body: old.body.clone(),
             weight,

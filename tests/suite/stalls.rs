@@ -6,7 +6,7 @@ use crate::harness::run::{wait, wait_for_at_most};
 use crate::harness::{Cmd, Mounted, Sandbox, noise, read, sized, sys, text, wait_for, write};
 use serde_json::Value;
 use std::fs::{self, File, OpenOptions};
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
@@ -29,6 +29,48 @@ fn log(sandbox: &Sandbox) -> String {
 
 fn lines_with(text: &str, what: &str) -> usize {
     text.lines().filter(|line| line.contains(what)).count()
+}
+
+#[test]
+fn what_is_noted_and_not_recorded_is_bounded() {
+    let sandbox = Sandbox::new("bounded-notes");
+    for n in 0..300 {
+        write(sandbox.work().join(format!("file{n}")), "text");
+    }
+    let hold = sandbox.join("hold");
+    let hooks = format!("notes=200,hold={}", hold.display());
+    let mounted = sandbox.mount_with("interval=1h,settle=1h", &hooks);
+    mounted.settled();
+    write(&hold, "");
+    let changed = AtomicUsize::new(0);
+    std::thread::scope(|scope| {
+        let (point, changed) = (&mounted.point, &changed);
+        scope.spawn(move || {
+            for n in 0..300 {
+                let mode = fs::Permissions::from_mode(0o600);
+                fs::set_permissions(point.join(format!("file{n}")), mode).expect("chmod");
+                changed.fetch_add(1, Ordering::SeqCst);
+            }
+        });
+        let waiting = || status(&mounted)["mounted"]["waiting"] == 1;
+        wait_for("who changes one file too many to wait", waiting);
+        // Up to the bound, and at most the open state besides: nothing before it is recorded.
+        let noted = changed.load(Ordering::SeqCst);
+        assert!((100..=250).contains(&noted), "{noted}");
+        std::thread::sleep(Duration::from_millis(500));
+        assert_eq!(changed.load(Ordering::SeqCst), noted);
+        let readers = Cmd::sh("cat file299 file1; ls | wc -l").within(point).run();
+        assert_eq!(readers.ok().lines(), ["texttext300"]);
+        fs::remove_file(&hold).expect("our folder");
+    });
+    assert_eq!(changed.load(Ordering::SeqCst), 300);
+    mounted.snapshot("s");
+    let mode = |name: &str| fs::metadata(mounted.past("s", name)).expect("there").mode();
+    assert_eq!(
+        (mode("file0") & 0o777, mode("file299") & 0o777),
+        (0o600, 0o600)
+    );
+    mounted.umount();
 }
 
 #[test]

@@ -25,6 +25,7 @@ fn parse(list: &str) -> Hooks {
             Some(("hold", path)) => set(&mut hooks.hold, Some(Some(PathBuf::from(path)))),
             Some(("stash", size)) => set(&mut hooks.stash_bytes, parse_size(size).ok()),
             Some(("kept", size)) => set(&mut hooks.kept_bytes, parse_size(size).ok()),
+            Some(("notes", number)) => set(&mut hooks.pending_weight, number.parse().ok()),
             Some(("snapshot-wait", time)) => {
                 set(&mut hooks.snapshot_wait, parse_duration(time).ok())
             }
@@ -59,12 +60,14 @@ mod tests {
 
     #[test]
     fn what_is_not_said_is_as_always() {
-        let hooks = parse("stash=1M,hold=/x/y,snapshot-wait=2s,locked=3ms,panic=bad,kept=nonsense");
+        let hooks =
+            parse("stash=1M,hold=/x/y,snapshot-wait=2s,locked=3ms,panic=bad,notes=9,kept=nonsense");
         assert_eq!(hooks.stash_bytes, 1 << 20);
         assert_eq!(hooks.hold, Some(PathBuf::from("/x/y")));
         assert_eq!(hooks.snapshot_wait, Duration::from_secs(2));
         assert_eq!(hooks.locked, Duration::from_millis(3));
         assert_eq!(hooks.panic_at.as_deref(), Some(b"bad".as_slice()));
+        assert_eq!(hooks.pending_weight, 9);
         assert_eq!(hooks.kept_bytes, limits::KEPT_BYTES);
     }
 }

@@ -29,7 +29,7 @@ impl Live {
         if others {
             let _held = self
                 .recorder
-                .attributes(&inode, What::ATTRIBUTES, &self.actor(cx));
+                .attributes(&inode, What::ATTRIBUTES, &self.actor(cx))?;
             if set.uid.is_some() || set.gid.is_some() {
                 backing::chown_fd(path.as_fd(), set.uid, set.gid)?;
             }
@@ -128,7 +128,7 @@ impl Live {
         let path = self.path(&inode)?;
         let _lock = self.lock(cx, &[&inode])?;
         let what = What::XATTRS.with(What::ATTRIBUTES);
-        let _held = self.recorder.attributes(&inode, what, &self.actor(cx));
+        let _held = self.recorder.attributes(&inode, what, &self.actor(cx))?;
         Ok(backing::as_caller(cx.uid, cx.gid, None, false, || {
             change(path.as_fd())
         })?)
@@ -145,10 +145,12 @@ impl Live {
         }
         let file = self.inodes.data(&inode, false)?;
         let _lock = self.lock(cx, &[&inode])?;
-        let _held = (!input.is_empty()).then(|| {
-            self.recorder
-                .attributes(&inode, What::ATTRIBUTES, &self.actor(cx))
-        });
+        let _held = match input.is_empty() {
+            true => None,
+            false => self
+                .recorder
+                .attributes(&inode, What::ATTRIBUTES, &self.actor(cx))?,
+        };
         Ok(backing::flags_ioctl(file.as_fd(), command, input)?)
     }
 
