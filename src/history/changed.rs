@@ -209,7 +209,7 @@ impl History {
         };
         let (was, is) = (place(base)?, place(to)?);
         let mut text = String::new();
-        for one in diff::between(view, base, to)? {
+        for one in diff::since(view, base, to)? {
             let (old, new) = match one.letter {
                 Letter::Deleted => (Some(one.path), None),
                 Letter::Renamed => (one.from, Some(one.path)),

@@ -13,6 +13,7 @@ use crate::id::{Epoch, FileId};
 use crate::limits;
 use crate::pattern::Matcher;
 use crate::store::View;
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 /// What happened to a path.
@@ -37,10 +38,7 @@ impl Letter {
         let is_dir = was.kind == Kind::Dir;
         if was.kind != is.kind {
             Some(Letter::Type)
-        } else if !is_dir
-            && (was.content, was.size, &was.target, was.rdev)
-                != (is.content, is.size, &is.target, is.rdev)
-        {
+        } else if !is_dir && Letter::is_other_content(was, is) {
             Some(Letter::Modified)
         } else if (was.mode, was.uid, was.gid, &was.xattrs) != (is.mode, is.uid, is.gid, &is.xattrs)
             || (!is_dir && was.mtime != is.mtime)
@@ -49,6 +47,16 @@ impl Letter {
         } else {
             None
         }
+    }
+
+    /// Of content that was left out of one of them on purpose the size and time tell.
+    fn is_other_content(was: &Inode, is: &Inode) -> bool {
+        let same_kind = (was.size, &was.target, was.rdev) == (is.size, &is.target, is.rdev);
+        let same_bytes = match was.is_left_out() != is.is_left_out() {
+            true => was.mtime == is.mtime,
+            false => was.content == is.content,
+        };
+        !(same_kind && same_bytes)
     }
 
     /// As git writes it.
@@ -87,6 +95,23 @@ pub struct Difference {
 /// # Errors
 /// The store's.
 pub fn between(view: &View<'_>, from: Epoch, to: Epoch) -> Result<Vec<Difference>> {
+    let mut found = all_between(view, from, to)?;
+    leave_out(view, to, Letter::Deleted, &mut found)?;
+    leave_out(view, from, Letter::Added, &mut found)?;
+    Ok(found)
+}
+
+/// The same for who knows only the state `from`: what is there again, and was left out, is new to him.
+///
+/// # Errors
+/// The store's.
+pub fn since(view: &View<'_>, from: Epoch, to: Epoch) -> Result<Vec<Difference>> {
+    let mut found = all_between(view, from, to)?;
+    leave_out(view, to, Letter::Deleted, &mut found)?;
+    Ok(found)
+}
+
+fn all_between(view: &View<'_>, from: Epoch, to: Epoch) -> Result<Vec<Difference>> {
     let mut work = Work {
         view,
         from,
@@ -144,35 +169,52 @@ pub fn between(view: &View<'_>, from: Epoch, to: Epoch) -> Result<Vec<Difference
         }
     }
     let mut found = work.found;
-    leave_out(view, (from, to), &mut found)?;
     found.sort_by(|a, b| (&a.path, a.letter).cmp(&(&b.path, b.letter)));
     found.dedup();
     Ok(found)
 }
 
-/// What one of the states does not have because it was left out there is no difference: nobody knows.
+/// What the state `at` does not have because it was left out there is no difference: nobody knows.
 fn leave_out(
     view: &View<'_>,
-    (from, to): (Epoch, Epoch),
+    at: Epoch,
+    letter: Letter,
     found: &mut Vec<Difference>,
 ) -> Result<()> {
-    let (mut before, mut after) = (LeftOut::of(view, from)?, LeftOut::of(view, to)?);
+    let mut without = LeftOut::of(view, at)?;
     let mut result = Ok(());
     found.retain(|one| {
-        let without = match one.letter {
-            Letter::Added => &mut before,
-            Letter::Deleted => &mut after,
-            _ => return true,
-        };
-        match without.has(view, &one.path, one.kind) {
-            Ok(left_out) => !left_out,
-            Err(error) => {
-                result = Err(error);
-                true
+        one.letter != letter
+            || match without.has(view, &one.path, one.kind) {
+                Ok(left_out) => !left_out,
+                Err(error) => {
+                    result = Err(error);
+                    true
+                }
             }
-        }
     });
     result
+}
+
+/// What states leave out.
+#[derive(Default)]
+pub(super) struct AllLeftOut(HashMap<Epoch, LeftOut>);
+
+impl AllLeftOut {
+    /// Whether a path is not in a state because it is left out there.
+    pub(super) fn has(
+        &mut self,
+        view: &View<'_>,
+        at: Epoch,
+        path: &[u8],
+        kind: Kind,
+    ) -> Result<bool> {
+        let state = match self.0.entry(at) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(place) => place.insert(LeftOut::of(view, at)?),
+        };
+        state.has(view, path, kind)
+    }
 }
 
 /// What a state leaves out.

@@ -2,7 +2,7 @@
 //! What was made and removed in between does not show; a file that only has another name does, as
 //! renamed.
 
-use super::diff::Letter;
+use super::diff::{AllLeftOut, Letter};
 use super::path;
 use super::{Result, doings};
 use crate::format::record::{Dirent, Kind};
@@ -62,8 +62,33 @@ pub fn of(view: &View<'_>, touched: &Touched) -> Result<Vec<Net>> {
             nets.push(net);
         }
     }
+    leave_out(view, &mut nets)?;
     nets.sort_by(|a, b| (&a.path, a.letter).cmp(&(&b.path, b.letter)));
     Ok(nets)
+}
+
+/// What came to be left out was not deleted, and what is not any more was not made: nobody did that.
+fn leave_out(view: &View<'_>, nets: &mut Vec<Net>) -> Result<()> {
+    if !view.has_rules()? {
+        return Ok(());
+    }
+    let mut left_out = AllLeftOut::default();
+    let mut result = Ok(());
+    nets.retain(|net| {
+        let without = match net.letter {
+            Letter::Added => net.before,
+            Letter::Deleted => net.span.last,
+            _ => return true,
+        };
+        match left_out.has(view, without, &net.path, net.kind) {
+            Ok(left_out) => !left_out,
+            Err(error) => {
+                result = Err(error);
+                true
+            }
+        }
+    });
+    result
 }
 
 /// A file that kept its names.

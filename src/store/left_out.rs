@@ -89,6 +89,15 @@ impl Store {
 }
 
 impl View<'_> {
+    /// Whether something was ever left out.
+    ///
+    /// # Errors
+    /// A store that can't be read.
+    pub fn has_rules(&self) -> Result<bool> {
+        let all: Vec<(u64, RulesRecord)> = self.numbered(meta::LEFT_OUT)?;
+        Ok(!all.is_empty())
+    }
+
     /// The rules by which a state was made.
     ///
     /// # Errors

@@ -110,6 +110,51 @@ fn a_folder_that_is_left_out_is_an_empty_folder_in_every_state_from_then_on() {
 }
 
 #[test]
+fn what_a_rule_took_away_nobody_deleted_and_what_comes_back_nobody_made() {
+    let sandbox = Sandbox::new("exclude-doings");
+    project(&sandbox.work());
+    let mounted = sandbox.mount("");
+    mounted.snapshot("before");
+    policy(&mounted.dir, &["--exclude", "/target/"]).ok();
+    mounted.snapshot("later");
+    let log = || {
+        let log = Cmd::rewindfs().arg("log");
+        log.arg(mounted.join("target/debug")).run().out
+    };
+    assert!(!log().contains("deleted"), "{}", log());
+    write(mounted.join("target/debug/new"), "new");
+    policy(&mounted.dir, &["--no-exclude", "/target/"]).ok();
+    mounted.snapshot("again");
+    assert!(!log().contains("added"), "{}", log());
+    assert_eq!(diff(&mounted.dir, "later", "again"), Vec::<String>::new());
+    let events = Cmd::rewindfs().arg("events").arg(&mounted.dir).run().ok();
+    assert!(!events.out.contains("target/debug"), "{}", events.out);
+}
+
+#[test]
+fn who_has_only_the_state_before_is_told_of_all_that_is_there_again() {
+    let sandbox = Sandbox::new("exclude-delta");
+    project(&sandbox.work());
+    let mounted = sandbox.mount("");
+    policy(&mounted.dir, &["--exclude", "/target/"]).ok();
+    mounted.snapshot("later");
+    policy(&mounted.dir, &["--no-exclude", "/target/"]).ok();
+    mounted.snapshot("again");
+    policy(&mounted.dir, &["--exclude", "/target/"]).ok();
+    mounted.snapshot("out");
+    let changes = |state: &str| mounted.point.join(".snapshots/.incremental").join(state);
+    assert_eq!(
+        text(changes("again").join(".changes")),
+        "A\ttarget/debug\nA\ttarget/debug/app\nA\ttarget/debug/deps\nA\ttarget/debug/deps/app.o\n"
+    );
+    assert_eq!(
+        text(changes("again").join("target/debug/deps/app.o")),
+        "object"
+    );
+    assert_eq!(text(changes("out").join(".changes")), "");
+}
+
+#[test]
 fn what_crosses_the_border_is_recorded_as_that() {
     let sandbox = Sandbox::new("exclude-moves");
     let work = sandbox.work();
@@ -303,6 +348,11 @@ fn the_content_of_large_files_is_left_out_and_never_taken_for_empty() {
     let past = mounted.past("after", "large");
     assert_eq!(fs::metadata(&past).expect("stat").len(), 300_000);
     assert_eq!(sys::errno(&fs::read(&past)), libc::EIO);
+    // Nobody changed it.
+    assert_eq!(diff(&mounted.dir, "before", "after"), Vec::<String>::new());
+    let changes = mounted.point.join(".snapshots/.incremental/after");
+    assert_eq!(text(changes.join(".changes")), "");
+    assert_eq!(names(&changes), Vec::<String>::new());
     assert_eq!(
         fs::read(mounted.past("before", "large"))
             .expect("read")
