@@ -245,3 +245,47 @@ fn what_the_daemon_may_not_read_is_named_and_tried_again() {
     wait_for("the report", || left_out() == ["foreign"]);
     home.umount(mounted);
 }
+
+#[test]
+fn under_his_own_mount_much_that_goes_raises_the_alarm() {
+    let home = Home::new("user-alarm");
+    home.sh("mkdir $W/trip; for n in $(seq 60); do echo picture $n > $W/trip/p$n; done")
+        .ok();
+    let mounted = home.mount();
+    home.sh("$R policy $W --alarm 50; rm -r $W/trip; $R sync $W")
+        .ok();
+    let run = home.sh("$R status $W --json || [ $? = 1 ]").ok();
+    let alarm = run.json()[0]["alarms"][0].clone();
+    let told = |field: &str| alarm[field].clone();
+    assert_eq!((told("name"), told("folder")), ("rm".into(), "trip".into()));
+    assert_eq!((told("files"), told("uid")), (60.into(), NOBODY.into()));
+    let held = alarm["snapshot"].as_str().expect("a name");
+    let run = home.sh(&format!("cat $W/.snapshots/{held}/trip/p7")).ok();
+    assert_eq!(run.out, "picture 7\n");
+    home.umount(mounted);
+}
+
+#[test]
+fn he_says_what_is_left_out_and_it_is() {
+    let home = Home::new("user-exclude");
+    home.sh("mkdir -p $W/target $W/cache; echo o > $W/target/o; echo c > $W/cache/c")
+        .ok();
+    let mounted = home.mount();
+    let tag = "Signature: 8a477f597d28d172789f06886806bc55";
+    home.sh(&format!(
+        "echo '{tag}' > $W/cache/CACHEDIR.TAG; mkdir $W/.snapshots/before
+         $R policy $W --exclude /target/ --exclude-caches; mkdir $W/.snapshots/after
+         echo new > $W/target/o; mv $W/target/o $W/came; mkdir $W/.snapshots/later"
+    ))
+    .ok();
+    let run = home.sh("cd $W/.snapshots; ls after/* later/target; cat later/came before/target/o");
+    assert_eq!(
+        run.ok().out,
+        "after/cache:\n\nafter/target:\n\nlater/target:\nnew\no\n"
+    );
+    home.sh("mkdir $W/target/x; $R restore $W --at before --delete")
+        .ok()
+        .says("kept: target");
+    home.sh("test -d $W/target/x && test ! -e $W/target/o").ok();
+    home.umount(mounted);
+}
