@@ -290,3 +290,15 @@ pub const RULES_KEPT: usize = 1000;
 /// How long after something was done to a CACHEDIR.TAG it is looked at: its writer has then written
 /// it.
 pub const TAG_WAIT: Duration = Duration::from_millis(300);
+/// Bytes that must have come into the store before it is told which folder makes most of them: what
+/// takes less in a day is no trouble on a disk of today, and the work of people stays below.
+pub const HEAVY_BYTES: u64 = 1 << 30;
+/// They are counted for so long: a day has the builds and the other work of one.
+pub const HEAVY_WITHIN: Duration = Duration::from_secs(24 * 3600);
+/// Folders that are counted apart: with paths of 100 bytes 200 KiB of memory, and a folder with a
+/// thousandth of all keeps its own count.
+pub const HEAVY_FOLDERS: usize = 1024;
+/// Folders that were told of at most, ever.
+pub const HINTS_MAX: usize = 100;
+/// How long `status` shows it: who looks once a day sees it.
+pub const HINT_NEWS: Duration = Duration::from_secs(24 * 3600);

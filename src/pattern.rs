@@ -134,6 +134,21 @@ impl Matcher {
     }
 }
 
+/// The pattern that a folder at this path matches, and nothing else; `None`: its path is no text.
+pub fn of_folder(path: &[u8]) -> Option<String> {
+    let path = std::str::from_utf8(path).ok()?;
+    let mut pattern = "/".to_owned();
+    for letter in path.chars() {
+        match letter {
+            '\n' | '\r' => return None,
+            '*' | '?' | '[' | '\\' | '{' | '}' => pattern.extend(['\\', letter]),
+            _ => pattern.push(letter),
+        }
+    }
+    pattern.push('/');
+    check(&pattern).is_ok().then_some(pattern)
+}
+
 /// Reads one pattern.
 ///
 /// # Errors
@@ -221,6 +236,25 @@ mod tests {
             assert!(!decide(&deep, path), "{path}");
         }
         assert!(decide(&["a/**/b"], "anything") && decide(&["**/b"], "any/thing"));
+    }
+
+    #[test]
+    fn a_folder_has_a_pattern_of_its_own() {
+        for folder in [
+            "a/b", "it's", "#x", "!x", "[1]", "a*?", "b\\s", "{a,b}", " x ", "\u{e4}",
+        ] {
+            let pattern = of_folder(folder.as_bytes()).expect(folder);
+            let rules = matcher(&[&pattern]);
+            assert!(
+                rules.pattern_for(folder.as_bytes(), true).is_some(),
+                "{pattern}"
+            );
+            assert_eq!(rules.pattern_for(b"1", true), None, "{pattern}");
+            assert_eq!(rules.pattern_for(b"a", true), None, "{pattern}");
+            assert_eq!(rules.pattern_for(b"b/a/b", true), None, "{pattern}");
+        }
+        assert_eq!(of_folder(b"\xff"), None);
+        assert_eq!(of_folder(b"a\nb"), None);
     }
 
     #[test]

@@ -144,6 +144,7 @@ impl Recorder {
         self.begin_watch();
         let view = self.store.view();
         for captured in std::mem::take(&mut *pending.results.lock()) {
+            self.weigh_folder(&captured);
             self.add_inode(&mut batch, &view, captured, waiting.is_some(), &mut actors)?;
         }
         for (name, note) in notes.names() {
@@ -199,6 +200,7 @@ impl Recorder {
         }
         self.store.commit(batch)?;
         self.note_from_before()?;
+        self.tell_heaviest()?;
         drop(snapshots);
         self.counters.committed(time);
         Ok(Outcome::Committed)

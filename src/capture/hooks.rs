@@ -27,6 +27,8 @@ pub struct Hooks {
     pub scrub_every: Duration,
     /// In place of `limits::SCRUB_QUIET`.
     pub scrub_quiet: Duration,
+    /// In place of `limits::HEAVY_BYTES`.
+    pub heavy_bytes: u64,
     /// Whoever changes what stands under this name panics.
     pub panic_at: Option<Vec<u8>>,
 }
@@ -42,6 +44,7 @@ impl Default for Hooks {
             locked: Duration::ZERO,
             scrub_every: limits::SCRUB_EVERY,
             scrub_quiet: limits::SCRUB_QUIET,
+            heavy_bytes: limits::HEAVY_BYTES,
             panic_at: None,
         }
     }

@@ -22,6 +22,7 @@ pub mod epoch;
 #[cfg(test)]
 mod failing_scan;
 mod full;
+mod heavy;
 mod hooks;
 mod mend;
 mod names_deed;
@@ -42,6 +43,7 @@ mod work;
 pub use alarm::words as alarm_words;
 pub use deed::{ContentChange, NameChange, Touch, Wait};
 pub use full::Checked;
+pub use heavy::words as hint_words;
 pub use hooks::Hooks;
 pub use mend::LiveFiles;
 pub use names_deed::NamesDeed;
@@ -202,6 +204,7 @@ pub struct Recorder {
     counters: status::Counters,
     from_before: Mutex<FromBefore>,
     watch: Mutex<alarm::Watch>,
+    heavy: Mutex<heavy::Heavy>,
     unimported: unimported::Unimported,
 }
 
@@ -283,6 +286,7 @@ impl Recorder {
             counters: status::Counters::default(),
             from_before: Mutex::new(store.from_before()?),
             watch: Mutex::default(),
+            heavy: Mutex::default(),
             unimported: unimported::Unimported::default(),
             store,
             options,

@@ -26,7 +26,8 @@ use crate::time::Timestamp;
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
-use std::os::fd::AsFd;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::time::Instant;
@@ -198,6 +199,18 @@ fn matcher(rules: Option<&crate::pattern::Rules>) -> Arc<Matcher> {
     }
 }
 
+/// Whether an open folder has a valid CACHEDIR.TAG.
+pub(super) fn has_tag(folder: BorrowedFd<'_>) -> io::Result<bool> {
+    let tag = backing::open_path_at(folder, CACHE_TAG)?;
+    if Kind::from_mode(backing::stat_fd(tag.as_fd())?.mode) != Some(Kind::File) {
+        return Ok(false);
+    }
+    let file = backing::reopen(tag.as_fd(), false)?;
+    let mut start = vec![0; CACHE_SIGNATURE.len()];
+    super::deed::read_full(file.as_fd(), &mut start, 0)?;
+    Ok(start == CACHE_SIGNATURE)
+}
+
 impl Recorder {
     /// How often a mark was made.
     pub fn marks_made(&self) -> u64 {
@@ -357,16 +370,9 @@ impl Recorder {
 
     /// Whether a folder says by a valid CACHEDIR.TAG that it is a cache.
     fn has_tag(&self, directory: &Arc<Inode>) -> bool {
-        let read = || -> std::io::Result<bool> {
+        let read = || -> io::Result<bool> {
             let path = directory.path(self.inodes.backing().root())?;
-            let tag = backing::open_path_at(path.as_fd(), CACHE_TAG)?;
-            if Kind::from_mode(backing::stat_fd(tag.as_fd())?.mode) != Some(Kind::File) {
-                return Ok(false);
-            }
-            let file = backing::reopen(tag.as_fd(), false)?;
-            let mut start = vec![0; CACHE_SIGNATURE.len()];
-            super::deed::read_full(file.as_fd(), &mut start, 0)?;
-            Ok(start == CACHE_SIGNATURE)
+            has_tag(path.as_fd())
         };
         read().unwrap_or(false)
     }

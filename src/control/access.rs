@@ -53,6 +53,7 @@ impl Who {
                 left_out.shadowed.clear();
                 // Patterns are names, too.
                 left_out.excluded.clear();
+                status.hints.clear();
                 status.missing.iter_mut().for_each(Missing::censor);
                 for alarm in &mut status.alarms {
                     alarm.folder.clear();

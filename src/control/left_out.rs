@@ -3,11 +3,14 @@
 
 use super::error::Error;
 use super::kept::LeftOutRule;
+use super::report::HintLine;
 use super::service::Service;
 use super::when::When;
-use crate::capture::LeftOutFolder;
-use crate::format::keeping::RulesRecord;
-use crate::pattern::Rules;
+use crate::capture::{LeftOutFolder, hint_words};
+use crate::format::keeping::{HintRecord, RulesRecord};
+use crate::limits;
+use crate::pattern::{Matcher, Rules};
+use crate::time::Timestamp;
 
 /// The rules in force, in their order; of a mounted directory with the folders that each leaves out.
 ///
@@ -22,6 +25,32 @@ pub(super) fn told(service: &Service, records: &[RulesRecord]) -> Vec<LeftOutRul
     let recorder = service.recorder.as_ref();
     let folders = recorder.map_or_else(Vec::new, |recorder| recorder.left_out_folders());
     with_folders(records, &folders)
+}
+
+/// What was told of folders that make most of what is recorded, as long as it is news and they are
+/// not left out.
+pub(super) fn hints(
+    service: &Service,
+    rules: &[RulesRecord],
+    hints: &[HintRecord],
+) -> Vec<HintLine> {
+    let rules = rules.last().map(|last| last.rules.clone());
+    let matcher = Matcher::new(rules.unwrap_or_default()).unwrap_or_default();
+    let now = Timestamp::now();
+    let dir = service.dir.to_string_lossy();
+    let news = hints.iter().filter(|hint| {
+        let is_out = hint.is_cache && matcher.rules().caches
+            || matcher.pattern_for_all(&hint.folder, true).is_some();
+        now.since(hint.time) < limits::HINT_NEWS && !is_out
+    });
+    let line = |hint: &HintRecord| HintLine {
+        time: When(hint.time),
+        folder: String::from_utf8_lossy(&hint.folder).into_owned(),
+        bytes: hint.bytes,
+        of_bytes: hint.total,
+        text: hint_words(hint, &dir),
+    };
+    news.map(line).collect()
 }
 
 fn with_folders(records: &[RulesRecord], folders: &[LeftOutFolder]) -> Vec<LeftOutRule> {
@@ -85,7 +114,6 @@ fn since(records: &[RulesRecord], said: impl Fn(&Rules) -> bool) -> (When, u32) 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::time::Timestamp;
 
     fn record(time: i64, uid: u32, patterns: &[&str], caches: bool) -> RulesRecord {
         RulesRecord {

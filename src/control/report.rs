@@ -201,6 +201,8 @@ pub struct Status {
     pub missing: Vec<Missing>,
     /// Of the last week, the newest last, at most 100.
     pub alarms: Vec<AlarmLine>,
+    /// Of the last day: folders that made most of what was recorded, and are not left out.
+    pub hints: Vec<HintLine>,
     pub history: History,
     pub store: Store,
     /// The background check; absent before the first has begun.
@@ -210,6 +212,18 @@ pub struct Status {
     pub copies: Vec<String>,
     /// What a person should see to, one sentence each.
     pub problems: Vec<String>,
+}
+
+/// A folder that made most of what was recorded.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HintLine {
+    pub time: When,
+    pub folder: String,
+    /// Bytes that it took in the store, of so many in all.
+    pub bytes: u64,
+    pub of_bytes: u64,
+    /// All of that, and what to type, as a sentence.
+    pub text: String,
 }
 
 /// Somebody destroyed much at once.

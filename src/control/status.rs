@@ -11,7 +11,7 @@ use super::report::{
 use super::service::Service;
 use super::when::When;
 use crate::format::alarm::{self, Alarm};
-use crate::format::keeping::RulesRecord;
+use crate::format::keeping::{HintRecord, RulesRecord};
 use crate::format::record::{FromBefore, Gap, LostReason};
 use crate::id::Epoch;
 use crate::limits;
@@ -64,6 +64,7 @@ pub fn report(service: &Service) -> Result<Status, Error> {
     problems.extend(told.error);
     let counted = told.counted;
     let alarms = told.alarms;
+    let hints = super::left_out::hints(service, &told.rules, &told.hints);
     let mut left_out = left_out(told.gaps, told.from_before, recorder.as_ref());
     left_out.excluded = super::left_out::told(service, &told.rules);
     if recorder.is_none() {
@@ -118,6 +119,7 @@ pub fn report(service: &Service) -> Result<Status, Error> {
         left_out,
         missing: Vec::new(),
         alarms,
+        hints,
         history: counted.history,
         store,
         checked,
@@ -245,6 +247,7 @@ struct FromStore {
     alarms: Vec<AlarmLine>,
     rules: Vec<RulesRecord>,
     checked: Option<Checked>,
+    hints: Vec<HintRecord>,
     store: Store,
 }
 
@@ -261,6 +264,7 @@ impl FromStore {
             alarms: alarms(store).unwrap_or_default(),
             rules: store.rules().unwrap_or_default(),
             checked: checked(store),
+            hints: store.hints().unwrap_or_default(),
             store: space(store, path, &counted),
             counted,
             error,
@@ -277,6 +281,7 @@ impl FromStore {
             alarms: Vec::new(),
             rules: Vec::new(),
             checked: None,
+            hints: Vec::new(),
             store: Store {
                 path: lossy(&service.store_path),
                 ..Store::default()

@@ -65,6 +65,19 @@ pub struct RulesRecord {
     pub from: Option<Epoch>,
 }
 
+/// A folder that made most of what was recorded: somebody was told, once.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HintRecord {
+    pub time: Timestamp,
+    /// From the root of the tree.
+    pub folder: Vec<u8>,
+    /// Bytes that it took in the store, of so many in all.
+    pub bytes: u64,
+    pub total: u64,
+    /// It has a valid CACHEDIR.TAG.
+    pub is_cache: bool,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -100,6 +113,16 @@ mod tests {
         let bytes = pack(&rules);
         assert_eq!(hex(&bytes), "0101032f612f01010902070104");
         assert_eq!(unpack::<RulesRecord>(&bytes), Ok(rules));
+        let hint = HintRecord {
+            time: Timestamp(1),
+            folder: b"a/b".to_vec(),
+            bytes: 5,
+            total: 9,
+            is_cache: true,
+        };
+        let bytes = pack(&hint);
+        assert_eq!(hex(&bytes), "010203612f62050901");
+        assert_eq!(unpack::<HintRecord>(&bytes), Ok(hint));
         let deleted = Deleted {
             name: "a".to_owned(),
             snapshot: Snapshot {

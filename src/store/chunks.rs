@@ -109,6 +109,8 @@ impl Store {
             fresh: true,
             written: Some(self.flushes.begun.load(Ordering::SeqCst)),
         });
+        drop(slot);
+        relied.new_bytes += u64::from(stored_bytes);
         Ok(())
     }
 

@@ -92,6 +92,8 @@ pub struct Reliance {
     /// Of the store when it was made: chunks of an earlier one may be lost.
     pub(super) generation: u64,
     entries: HashMap<Hash, Arc<Entry>>,
+    /// What was stored for it because the store did not have it.
+    pub(super) new_bytes: u64,
 }
 
 impl fmt::Debug for Reliance {
@@ -108,7 +110,13 @@ impl Reliance {
             store,
             generation,
             entries: HashMap::new(),
+            new_bytes: 0,
         }
+    }
+
+    /// Bytes that it took in the store.
+    pub fn new_bytes(&self) -> u64 {
+        self.new_bytes
     }
 
     pub(super) fn enter(&mut self, hash: Hash) -> Arc<Entry> {

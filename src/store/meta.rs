@@ -51,6 +51,8 @@ pub(super) const MENDED: &str = "mended";
 const POLICY: &[u8] = b"policy";
 /// By number, ascending: what is left out from when on.
 pub(super) const LEFT_OUT: &str = "left out";
+/// By number, ascending: a folder that made most of what was recorded, and was told of.
+pub(super) const HINT: &str = "hint";
 const SYNCED: &[u8] = b"synced";
 const ROOT: &[u8] = b"root";
 pub(super) const GAP: &str = "gap";

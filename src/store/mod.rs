@@ -25,6 +25,7 @@ mod error;
 pub mod faulty;
 mod folder;
 mod gaps;
+mod hints;
 mod ids;
 mod inflight;
 pub mod kv;

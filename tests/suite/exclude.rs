@@ -10,6 +10,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::path::Path;
 
 mod deaths;
+mod hints;
 mod restores;
 
 const SIGNATURE: &str = "Signature: 8a477f597d28d172789f06886806bc55\n";

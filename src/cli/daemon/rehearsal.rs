@@ -24,6 +24,7 @@ fn parse(list: &str) -> Hooks {
         let understood = match item.split_once('=') {
             Some(("hold", path)) => set(&mut hooks.hold, Some(Some(PathBuf::from(path)))),
             Some(("stash", size)) => set(&mut hooks.stash_bytes, parse_size(size).ok()),
+            Some(("heavy", size)) => set(&mut hooks.heavy_bytes, parse_size(size).ok()),
             Some(("kept", size)) => set(&mut hooks.kept_bytes, parse_size(size).ok()),
             Some(("notes", number)) => set(&mut hooks.pending_weight, number.parse().ok()),
             Some(("snapshot-wait", time)) => {
