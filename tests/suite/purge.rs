@@ -203,6 +203,9 @@ fn a_mode_that_is_changed_brings_nothing_back_and_new_content_is_recorded() {
         let error = fs::read(&past).expect_err("not brought back");
         assert_eq!(error.raw_os_error(), Some(libc::EIO), "{name}");
     }
+    let status = command(&mounted.dir, "status --json").ok().json().remove(0);
+    // Nor did history stop for want of what was purged.
+    assert_eq!(status["left_out"]["unrecorded"], serde_json::json!([]));
     command(&mounted.dir, "verify --data").ok();
     assert!(!holds(&sandbox.store(), &noise(1, 100_000)[..64]));
     let file = fs::File::options().append(true).open(mounted.join("long"));
