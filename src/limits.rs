@@ -44,6 +44,11 @@ pub const UNDO_LISTS: usize = 100;
 pub const UNDO_PAGE_BYTES: usize = 1 << 20;
 /// What is taken back of a command that is only named: what it did within this time.
 pub const UNDO_SPAN: Duration = Duration::from_secs(24 * 3600);
+/// Files of an epoch that are named because they were destroyed before they were old enough to be
+/// recorded: more than anybody reads; the rest is counted.
+pub const UNSETTLED_FILES: usize = 1000;
+/// Epochs of which such names are remembered: with paths of 100 bytes 10 MiB at the most.
+pub const UNSETTLED_EPOCHS: usize = 100;
 /// Runs of which the names are kept; beyond, the oldest are forgotten.
 pub const RUNS_MAX: u64 = 1_000;
 /// Bytes of the name or command line of a run.

@@ -9,7 +9,7 @@
 
 use super::epoch::{Cut, NameNote, Notes};
 use super::work::Captured;
-use super::{Outcome, Pending, Recorder};
+use super::{Outcome, Pending, Recorder, unsettled};
 use crate::backing;
 use crate::format::record::{
     Actor, Change, Content, Dirent, EpochRecord, EpochState, EpochStatistics, InodeVersion, Synced,
@@ -161,6 +161,11 @@ impl Recorder {
         if batch.inodes.is_empty() && batch.dirents.is_empty() {
             return Ok(Outcome::Nothing);
         }
+        let mut by = Vec::new();
+        for note in &notes.unsettled {
+            by.push(self.actor_id(&note.by, &mut actors)?);
+        }
+        batch.unsettled = unsettled::record(&notes.unsettled, &by);
         statistics.inodes = batch.inodes.len() as u64;
         statistics.dirents = batch.dirents.len() as u64;
         statistics.lost_files = lost_files(&batch);
@@ -329,24 +334,26 @@ impl Recorder {
     ) -> Result<Vec<ActorId>, StoreError> {
         let mut ids = Vec::with_capacity(by.len());
         for actor in by {
-            if actor.tgid == 0 {
-                // Nobody knows who: that somebody else had a part in it counts all the same.
-                ids.push(ActorId::default());
-                continue;
-            }
-            if let Some(id) = known.get(actor) {
-                ids.push(*id);
-                continue;
-            }
-            let id = match self.counters.actor(actor) {
-                Some(id) => id,
-                None => self.store.new_actor_id()?,
-            };
-            known.insert(actor.clone(), id);
-            ids.push(id);
+            ids.push(self.actor_id(actor, known)?);
         }
         ids.dedup();
         Ok(ids)
+    }
+
+    fn actor_id(&self, actor: &Arc<Actor>, known: &mut ActorIds) -> Result<ActorId, StoreError> {
+        if actor.tgid == 0 {
+            // Nobody knows who: that somebody else had a part in it counts all the same.
+            return Ok(ActorId::default());
+        }
+        if let Some(id) = known.get(actor) {
+            return Ok(*id);
+        }
+        let id = match self.counters.actor(actor) {
+            Some(id) => id,
+            None => self.store.new_actor_id()?,
+        };
+        known.insert(actor.clone(), id);
+        Ok(id)
     }
 
     /// The processes of a batch that the store does not have yet.

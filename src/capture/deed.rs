@@ -103,6 +103,7 @@ impl Recorder {
         let held = self.open.load_full();
         let epoch = held.body.number;
         let mut track = inode.track.lock();
+        self.note_overwritten(&held, inode, &mut track, change, actor);
         self.touch(&held, inode, &mut track, What::CONTENT, actor);
         let older = track.older_pending(epoch).and_then(|version| version.look);
         // What is left out for its size is not preserved, unless an older version was smaller.

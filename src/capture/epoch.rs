@@ -17,6 +17,7 @@ use std::cell::Cell;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
 
 /// What a name was when the epoch ended.
 #[derive(Clone, Debug)]
@@ -29,6 +30,15 @@ pub struct NameNote {
     pub actors: Vec<Arc<Actor>>,
 }
 
+/// Content that is in no epoch: somebody destroyed what others had written just before.
+#[derive(Clone, Debug)]
+pub struct UnsettledNote {
+    pub path: Vec<u8>,
+    pub by: Arc<Actor>,
+    /// How old it was.
+    pub age: Duration,
+}
+
 /// Everything that is noted in an epoch.
 #[derive(Debug, Default)]
 pub struct Notes {
@@ -37,6 +47,8 @@ pub struct Notes {
     /// By serial number of the directory and name: two directories of one epoch may have had the
     /// same `ino`.
     names: HashMap<(usize, Vec<u8>), NameNote>,
+    /// At most one for each file and one for its end: no more than `inodes` hold.
+    pub unsettled: Vec<UnsettledNote>,
     /// They are being captured: nothing can be added any more.
     taken: bool,
 }
@@ -147,6 +159,11 @@ impl EpochBody {
         let all = std::mem::take(&mut *notes);
         notes.taken = true;
         all
+    }
+
+    /// Notes that content was destroyed which no epoch holds.
+    pub fn note_unsettled(&self, note: UnsettledNote) {
+        self.notes.lock().unsettled.push(note);
     }
 
     /// Notes that `name` in `directory` is about to change.

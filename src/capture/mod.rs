@@ -38,6 +38,7 @@ mod snapshot;
 mod status;
 mod trouble;
 mod unimported;
+mod unsettled;
 mod work;
 
 pub use alarm::words as alarm_words;

@@ -114,10 +114,12 @@ impl NamesDeed<'_> {
             self.recorder.inodes.set_place(inode, None);
             return;
         }
-        let bytes = self
-            .recorder
-            .look(inode)
-            .map_or(0, |look| look.stat.blocks * 512);
+        let stat = self.recorder.look(inode).map(|look| look.stat).ok();
+        let bytes = stat.map_or(0, |stat| stat.blocks * 512);
+        if let (Some(held), Some(stat)) = (&self.held, stat) {
+            let recorder = self.recorder;
+            recorder.note_unsettled_end(held, inode, stat.size, &self.actor);
+        }
         let mut track = inode.track.lock();
         track.nameless = true;
         self.recorder.inodes.keep_bytes(&mut track, bytes);

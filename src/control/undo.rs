@@ -11,6 +11,7 @@ use crate::format::record::{Actor, Run};
 use crate::history::doings::{self, Doing, Doings};
 use crate::history::path::is_below;
 use crate::history::undo::{self, Conflict, Deed, Plan, Reason, Step, Wish};
+use crate::history::unsettled::{self, Missing};
 use crate::history::{HistoryError, net};
 use crate::id::{ActorId, Epoch};
 use crate::limits;
@@ -52,6 +53,13 @@ impl Entry {
             last: doing.last,
             from: doing.from,
         }
+    }
+
+    /// What it destroyed before that could be recorded.
+    fn missing(&self, view: &View<'_>, at: Epoch, under: &[u8]) -> Result<Missing, HistoryError> {
+        let mine =
+            |id, epoch| self.actors.contains(&id) && self.first <= epoch && epoch <= self.last;
+        unsettled::find(view, at, self.from, under, &|id, _, epoch| mine(id, epoch))
     }
 }
 
@@ -140,7 +148,9 @@ impl Service {
                 more = true;
                 break;
             }
-            let Some(mut line) = line(&view, doing, under, &runs)? else {
+            let entry = Entry::of(doing);
+            let missing = entry.missing(&view, at, &under.0)?.count();
+            let Some(mut line) = line(&view, doing, under, &runs, missing)? else {
                 continue;
             };
             let others = |other: &Doing| std::ptr::eq(other, &raw const found.all[place]);
@@ -150,9 +160,9 @@ impl Service {
                 force: false,
             };
             let plan = undo::plan(&view, at, &touched, &wish)?;
-            entries.push(Entry::of(doing));
+            entries.push(entry);
             line.number = Some(entries.len() as u64);
-            line.not_undoable = Some(plan.conflicts.len() as u64);
+            line.not_undoable = Some(plan.conflicts.len() as u64 + missing);
             lines.push(line);
         }
         drop(view);
@@ -252,16 +262,23 @@ impl Service {
             force: asked.force,
         };
         let plan = undo::plan(&view, at, &touched, &wish)?;
+        let missing = unsettled::find(
+            &view,
+            at,
+            selection.since,
+            &asked.under.0,
+            &|id, actor, epoch| who.has(id, actor, epoch),
+        )?;
         let mut what = Vec::new();
         for doing in mine {
-            what.extend(line(&view, doing, &asked.under, &runs)?);
+            what.extend(line(&view, doing, &asked.under, &runs, missing.count())?);
         }
         let mut states = States::default();
         let mut steps = Vec::with_capacity(plan.steps.len());
         for step in &plan.steps {
             steps.push(told(&view, &mut states, step)?);
         }
-        let troubles = troubles(&plan, &found);
+        let troubles = troubles(&plan, &found, missing);
         Ok(Planned {
             at,
             what,
@@ -383,29 +400,33 @@ fn last(
         if only_runs && !is_run {
             continue;
         }
-        let Some(line) = line(view, doing, under, &[])? else {
+        let entry = Entry::of(doing);
+        let missing = entry.missing(view, doing.last, &under.0)?.count();
+        let Some(line) = line(view, doing, under, &[], missing)? else {
             continue;
         };
-        if is_run || doing.who.is_some() && line.deleted + line.modified > 0 {
-            return Ok(Some(Entry::of(doing)));
+        if is_run || doing.who.is_some() && line.deleted + line.modified + missing > 0 {
+            return Ok(Some(entry));
         }
     }
     Ok(None)
 }
 
-/// A doing as `log` tells it; `None`: it came to nothing under this path.
+/// A doing as `log` tells it; `None`: it came to nothing under this path, and nothing is `missing`.
 fn line(
     view: &View<'_>,
     doing: &Doing,
     under: &RawPath,
     runs: &[(u64, Run)],
+    missing: u64,
 ) -> Result<Option<DoingLine>, HistoryError> {
     let mut nets = net::of(view, &doing.touched)?;
     nets.retain(|net| {
         let from = net.from.as_deref();
         is_below(&under.0, &net.path) || from.is_some_and(|from| is_below(&under.0, from))
     });
-    Ok((!nets.is_empty()).then(|| log::line(doing, &nets, runs)))
+    let came_to_something = missing > 0 || !nets.is_empty();
+    Ok(came_to_something.then(|| log::line(doing, &nets, runs)))
 }
 
 /// What is told of a run.
@@ -509,13 +530,34 @@ fn told(view: &View<'_>, states: &mut States, step: &Step) -> Result<StepLine, E
     })
 }
 
-fn troubles(plan: &Plan, found: &Doings) -> Vec<TroubleLine> {
+fn troubles(plan: &Plan, found: &Doings, missing: Missing) -> Vec<TroubleLine> {
     let tell = |conflict: &Conflict| TroubleLine {
         path: RawPath(conflict.path.clone()),
         reason: reason(conflict, found),
         lost: conflict.reason == Reason::Lost,
     };
-    plan.conflicts.iter().map(tell).collect()
+    // What came back older than it was is said once.
+    let is_told = |conflict: &&Conflict| {
+        conflict.reason == Reason::Older && missing.files.contains_key(&conflict.path)
+    };
+    let others = plan.conflicts.iter().filter(|conflict| !is_told(conflict));
+    let mut troubles: Vec<TroubleLine> = others.map(tell).collect();
+    let lost = |path, reason| TroubleLine {
+        path: RawPath(path),
+        reason,
+        lost: true,
+    };
+    for (path, age_ms) in missing.files {
+        let age = format!("{}.{:03} s", age_ms / 1000, age_ms % 1000);
+        let reason =
+            format!("it was destroyed {age} after it was written: too young to be recorded");
+        troubles.push(lost(path, reason));
+    }
+    if missing.more > 0 {
+        let reason = format!("{} more files were too young to be recorded", missing.more);
+        troubles.push(lost(Vec::new(), reason));
+    }
+    troubles
 }
 
 /// Why, in words, and who it was.

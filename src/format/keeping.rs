@@ -2,7 +2,7 @@
 //! (docs/format.md).
 
 use super::record::Snapshot;
-use crate::id::Epoch;
+use crate::id::{ActorId, Epoch};
 use crate::pattern::Rules;
 use crate::time::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -78,13 +78,32 @@ pub struct HintRecord {
     pub is_cache: bool,
 }
 
+/// A file whose content was destroyed before it was old enough to be recorded.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UnsettledFile {
+    /// From the root of the tree.
+    pub path: Vec<u8>,
+    /// Who destroyed it.
+    pub by: ActorId,
+    /// How old the content was then, in milliseconds.
+    pub age_ms: u64,
+}
+
+/// What was destroyed so in an epoch, of what others than who destroyed it had written.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Unsettled {
+    pub files: Vec<UnsettledFile>,
+    /// How many more by whom.
+    pub more: Vec<(ActorId, u64)>,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::format::key::hex;
     use crate::format::record::SnapshotMode;
     use crate::format::value::{pack, unpack};
-    use crate::id::{Epoch, SnapshotId};
+    use crate::id::SnapshotId;
 
     #[test]
     fn golden_bytes() {
@@ -123,6 +142,17 @@ mod tests {
         let bytes = pack(&hint);
         assert_eq!(hex(&bytes), "010203612f62050901");
         assert_eq!(unpack::<HintRecord>(&bytes), Ok(hint));
+        let unsettled = Unsettled {
+            files: vec![UnsettledFile {
+                path: b"a/b".to_vec(),
+                by: ActorId(3),
+                age_ms: 300,
+            }],
+            more: vec![(ActorId(3), 7)],
+        };
+        let bytes = pack(&unsettled);
+        assert_eq!(hex(&bytes), "010103612f6203ac02010307");
+        assert_eq!(unpack::<Unsettled>(&bytes), Ok(unsettled));
         let deleted = Deleted {
             name: "a".to_owned(),
             snapshot: Snapshot {

@@ -24,6 +24,7 @@ pub mod read;
 mod recent;
 pub mod state;
 pub mod undo;
+pub mod unsettled;
 
 pub use path::Found;
 pub use read::Seek;

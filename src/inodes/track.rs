@@ -79,6 +79,8 @@ pub struct Version {
     pub lost: Option<LostReason>,
     /// Since when an operation waits for its capture.
     pub awaited: Option<Instant>,
+    /// Content of it that others had just written was overwritten, and that is noted.
+    pub overwritten: bool,
     pub actors: Vec<Arc<Actor>>,
 }
 
@@ -95,6 +97,7 @@ impl Version {
             captured: false,
             lost: None,
             awaited: None,
+            overwritten: false,
             actors: Vec::new(),
         }
     }

@@ -10,7 +10,7 @@
 use super::kv::{Batch, Durability};
 use super::refs::Refs;
 use super::view::{ChangeLine, View};
-use super::{Commit, Result, SnapshotAction, Store, StoreError, meta};
+use super::{Commit, Result, SnapshotAction, Store, StoreError, meta, unsettled};
 use crate::format::key::{self, Family};
 use crate::format::lthash::{self, LtHash};
 use crate::format::record::*;
@@ -236,7 +236,7 @@ impl<'a> Draft<'a> {
             self.batch.put(Family::Actors, key::actor(*id), bytes);
         }
         put_live(&mut self.batch, &commit.live);
-        Ok(())
+        unsettled::put(&mut self.batch, self.view, self.epoch, &commit.unsettled)
     }
 
     fn inode(&mut self, id: FileId, version: &InodeVersion) -> Result<()> {

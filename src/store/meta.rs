@@ -53,6 +53,8 @@ const POLICY: &[u8] = b"policy";
 pub(super) const LEFT_OUT: &str = "left out";
 /// By number, ascending: a folder that made most of what was recorded, and was told of.
 pub(super) const HINT: &str = "hint";
+/// By epoch: what was destroyed before it was old enough to be recorded.
+pub(super) const UNSETTLED: &str = "unsettled";
 const SYNCED: &[u8] = b"synced";
 const ROOT: &[u8] = b"root";
 pub(super) const GAP: &str = "gap";

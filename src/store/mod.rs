@@ -49,6 +49,7 @@ mod snapshot_log;
 mod snapshots;
 #[cfg(test)]
 mod tests;
+mod unsettled;
 mod verify;
 mod view;
 mod watched;
@@ -56,6 +57,7 @@ mod weigh;
 mod weigh_each;
 mod wipe;
 
+use crate::format::keeping::Unsettled;
 use crate::format::record::*;
 use crate::id::*;
 use crate::limits;
@@ -122,6 +124,8 @@ pub struct Commit {
     pub snapshots: Vec<(String, Snapshot)>,
     /// What was relied on: given back when the commit is through, or has failed.
     pub reliances: Vec<Reliance>,
+    /// What was destroyed before it was old enough to be recorded.
+    pub unsettled: Unsettled,
 }
 
 /// A store that is open: the only one of this process, and this process the only one.

@@ -375,3 +375,71 @@ fn a_run_ends_as_its_command_does_and_gets_its_signals() {
     assert_eq!(text(mounted.join("told")), "told\n");
     mounted.umount();
 }
+
+/// What is done as an agent in a session of its own.
+fn agent_apart(sandbox: &Sandbox, mounted: &Mounted, script: &str) {
+    let agent = sandbox.join("my-agent");
+    write(&agent, format!("#!/bin/bash\nset -eu\n{script}\n"));
+    fs::set_permissions(&agent, std::os::unix::fs::PermissionsExt::from_mode(0o755))
+        .expect("chmod");
+    let run = Cmd::new("setsid").arg("--wait").arg(&agent);
+    run.within(&mounted.point).run().ok();
+}
+
+#[test]
+fn what_was_too_young_to_be_recorded_is_named_and_what_a_command_made_for_itself_is_not() {
+    let sandbox = Sandbox::new("undo-young");
+    for name in ["notes", "saved", "cut"] {
+        write(sandbox.work().join(name), "old\n");
+    }
+    // All that follows counts as young, however slow the machine is.
+    let mounted = sandbox.mount("interval=1h,settle=1h");
+    mounted.sync();
+    write(mounted.join("fresh"), "fresh\n");
+    write(mounted.join("empty"), "");
+    write(mounted.join("notes"), "newer\n");
+    write(mounted.join("cut"), "newer\n");
+    write(mounted.join("saved~"), "newer\n");
+    fs::rename(mounted.join("saved~"), mounted.join("saved")).expect("saved as editors do");
+    let script = "rm fresh empty notes saved; : > cut
+echo own > t1; cp t1 t2; mv t1 t2; bash -c 'echo own > t3'; rm t2 t3; echo made > made";
+    agent_apart(&sandbox, &mounted, script);
+    let run = undo(&mounted, "--command my-agent").exits(3);
+    let named: Vec<&str> = run
+        .err
+        .lines()
+        .filter(|line| line.starts_with("not recoverable"))
+        .collect();
+    assert_eq!(named.len(), 4, "{}", run.err);
+    for (line, name) in named.iter().zip(["cut", "fresh", "notes", "saved"]) {
+        let begin = format!("not recoverable: {name}: it was destroyed ");
+        let end = " s after it was written: too young to be recorded";
+        assert!(line.starts_with(&begin) && line.ends_with(end), "{line}");
+    }
+    run.says("not recoverable 4");
+    for name in ["notes", "saved"] {
+        assert_eq!(text(mounted.join(name)), "old\n", "{name}");
+    }
+    assert!(!has(&mounted.join("made")) && !has(&mounted.join("t2")));
+
+    // Who did nothing else stands in the list all the same.
+    write(mounted.join("only"), "fresh\n");
+    agent_apart(&sandbox, &mounted, "rm only");
+    let list = undo(&mounted, "").ok();
+    let first = list.lines()[0].to_string();
+    assert!(
+        first.contains(" > rm only  what it destroyed was too young to be recorded (of which 1 "),
+        "{}",
+        list.out
+    );
+    undo(&mounted, "1 --dry-run").exits(3);
+    let run = undo(&mounted, "1").exits(3);
+    run.says("not recoverable: only: it was destroyed ")
+        .says("not recoverable 1");
+    let dir = mounted.dir.clone();
+    mounted.umount();
+    // Nor is it forgotten.
+    let line = ["undo", "--command", "rm", "--dry-run"];
+    let run = Cmd::rewindfs().args(line).arg(&dir).run().exits(3);
+    run.says("not recoverable: only: ");
+}

@@ -359,11 +359,16 @@ fn shown(line: &DoingLine, zone: &TimeZone) -> String {
         None | Some(0) => String::new(),
         Some(left) => format!(" (of which {left} can't be taken back: --dry-run says why)"),
     };
+    let what = match log::what(line) {
+        nothing if nothing.is_empty() => {
+            "what it destroyed was too young to be recorded".to_owned()
+        }
+        what => what,
+    };
     format!(
-        "{number}{}  {}{others}  {}{left}",
+        "{number}{}  {}{others}  {what}{left}",
         line.time.0.local(zone),
         who(line),
-        log::what(line)
     )
 }
 
