@@ -26,6 +26,10 @@ pub const NOTES_MAX: u64 = 25_000;
 pub const DOING_PAUSE: Duration = Duration::from_secs(10);
 /// Doings in one answer: bounds the message, a command line may have COMMAND_MAX bytes.
 pub const DOINGS_TOLD: usize = 500;
+/// Versions in one answer to `log` of a file.
+pub const VERSIONS_TOLD: usize = 1000;
+/// Changes that `log --by time` keeps until it prints the newest first, each of about 500 bytes.
+pub const CHANGES_TOLD: usize = 10_000;
 /// Changes that `events` reads before it answers, but always those of one state.
 pub const EVENTS_READ: usize = 4096;
 /// Names of the store that `find` reads before it answers.

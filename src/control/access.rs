@@ -92,6 +92,7 @@ fn least(request: &Request) -> Who {
         Request::Sync
         | Request::Diff { .. }
         | Request::Doings { .. }
+        | Request::Versions { .. }
         | Request::Undoable { .. }
         | Request::Undo { .. }
         | Request::BeginRun { .. }

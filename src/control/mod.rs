@@ -37,5 +37,6 @@ mod status;
 pub mod undo;
 pub mod verified;
 mod verify;
+mod versions;
 pub mod when;
 pub mod wire;

@@ -78,6 +78,23 @@ pub struct EventLine {
     pub who: Vec<Who>,
 }
 
+/// A content that a name held, or the end of one, as a message.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VersionLine {
+    /// Of the first state that has it.
+    pub time: When,
+    /// `A` and `M`: a content, `D`: it was deleted, `R`: it went to `path`.
+    pub change: char,
+    /// Where it stood at that time; empty when it was deleted.
+    pub path: RawPath,
+    /// Of a regular file.
+    pub bytes: Option<u64>,
+    /// The content was not recorded.
+    pub is_lost: bool,
+    /// Empty where nobody knows.
+    pub who: Vec<Who>,
+}
+
 /// A path that was there, as a message.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FindLine {

@@ -5,7 +5,7 @@ use super::error::Error;
 use super::kept::{DeletedLine, LeavesOut, LogLine, Planned, PolicyReport, Pruned, Terms};
 use super::purged::PurgeReport;
 use super::report::{
-    DoingLine, EventLine, FindLine, Line, Mode, Scan, SizeLine, Status, Unrecorded,
+    DoingLine, EventLine, FindLine, Line, Mode, Scan, SizeLine, Status, Unrecorded, VersionLine,
 };
 use super::verified::Verified;
 use super::when::When;
@@ -99,6 +99,11 @@ pub enum Request {
     Doings {
         since: When,
         under: RawPath,
+    },
+    /// The contents that the name of a file held since a time.
+    Versions {
+        since: When,
+        of: RawPath,
     },
     /// What happened, in its order: one page.
     Events {
@@ -259,6 +264,12 @@ pub enum Answer {
     /// The newest first; `more`: there are older ones.
     Doings {
         lines: Vec<DoingLine>,
+        more: bool,
+    },
+    /// The newest first; `more`: there are older ones; `folder`: it is one, and has no versions.
+    Versions {
+        lines: Vec<VersionLine>,
+        folder: bool,
         more: bool,
     },
     /// In their order. `token`: from where to go on, also when there are none; `more`: at once.

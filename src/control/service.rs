@@ -15,6 +15,7 @@ use super::report;
 use super::request::{Answer, Made, Progress, Request, StateFound, User};
 use super::status;
 use super::undo;
+use super::versions;
 use super::when::When;
 use crate::capture::{self, NewSnapshot, Patience, Recorder};
 use crate::format::record::{EpochState, Hold, Run, Snapshot, SnapshotMode};
@@ -170,6 +171,7 @@ impl Service {
                 skip,
             } => difference::page(&self.store, from, to, &under, skip),
             Request::Doings { since, under } => Ok(log::page(&self.store, since, &under)?),
+            Request::Versions { since, of } => Ok(versions::page(&self.store, since, &of)?),
             Request::Find {
                 pattern,
                 under,

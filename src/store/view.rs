@@ -281,6 +281,13 @@ impl View<'_> {
         Ok(changes)
     }
 
+    /// Who changed a file, or a name in a directory, in an epoch; nobody if it did not change.
+    pub fn authors(&self, epoch: Epoch, id: FileId, name: Option<&[u8]>) -> Result<Vec<ActorId>> {
+        let key = key::change(epoch, id, name);
+        let line: Option<ChangeLine> = self.get(Family::Changes, &key)?;
+        Ok(line.map(|line| line.actors).unwrap_or_default())
+    }
+
     /// Who an actor is.
     pub fn actor(&self, id: ActorId) -> Result<Option<Actor>> {
         self.get(Family::Actors, &key::actor(id))

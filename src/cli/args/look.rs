@@ -14,11 +14,25 @@ pub struct Log {
     /// Only what was done since then: 10:15, 5m, 2h, yesterday, 2026-11-20
     #[arg(long, value_name = "TIME")]
     pub since: Option<String>,
+    /// What a line is about; without it, of a file its versions, of a folder who did what
+    #[arg(long, value_name = "WHAT")]
+    pub by: Option<GroupBy>,
     /// One JSON object a line
     #[arg(long)]
     pub json: bool,
     #[command(flatten)]
     pub store: StoreArg,
+}
+
+/// What a line of `log` is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum GroupBy {
+    /// A command: what it did to all of them
+    Actor,
+    /// A change
+    Time,
+    /// A path: how often it changed, and last by whom
+    File,
 }
 
 /// `diff`.

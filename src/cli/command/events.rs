@@ -73,7 +73,7 @@ fn start(text: &str) -> Result<EventsFrom, Error> {
 
 /// A line as it is printed: names as text, and in hexadecimal digits where they are no text.
 #[derive(Serialize)]
-struct Shown<'a> {
+pub(super) struct Shown<'a> {
     token: &'a str,
     time: When,
     change: char,
@@ -90,21 +90,17 @@ struct Shown<'a> {
 }
 
 impl Shown<'_> {
-    fn of(line: &EventLine) -> Shown<'_> {
-        let text = |path: &RawPath| -> String {
-            match path.0.as_slice() {
-                b"" => ".".to_owned(),
-                path => String::from_utf8_lossy(path).into_owned(),
-            }
-        };
+    pub(super) fn of(line: &EventLine) -> Shown<'_> {
+        let (path, path_hex) = shown_path(&line.path);
+        let (from, from_hex) = line.from.as_ref().map(shown_path).unzip();
         Shown {
             token: &line.token,
             time: line.time,
             change: line.change,
-            path: Cow::Owned(text(&line.path)),
-            path_hex: hex(&line.path),
-            from: line.from.as_ref().map(|from| Cow::Owned(text(from))),
-            from_hex: line.from.as_ref().and_then(hex),
+            path,
+            path_hex,
+            from,
+            from_hex: from_hex.flatten(),
             old_bytes: line.old_bytes,
             new_bytes: line.new_bytes,
             who: &line.who,
@@ -112,10 +108,14 @@ impl Shown<'_> {
     }
 }
 
-/// Of a path that is no text.
-fn hex(path: &RawPath) -> Option<String> {
+/// A path as text, and in hexadecimal digits when it is no text.
+pub(super) fn shown_path(path: &RawPath) -> (Cow<'_, str>, Option<String>) {
+    if path.0.is_empty() {
+        return (Cow::Borrowed("."), None);
+    }
     let digits = || path.0.iter().map(|byte| format!("{byte:02x}")).collect();
-    std::str::from_utf8(&path.0).is_err().then(digits)
+    let hex = std::str::from_utf8(&path.0).is_err().then(digits);
+    (String::from_utf8_lossy(&path.0), hex)
 }
 
 #[cfg(test)]

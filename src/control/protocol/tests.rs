@@ -8,7 +8,7 @@ use crate::control::purged::{PurgeReport, PurgedVersion};
 use crate::control::report::{
     AlarmKind, AlarmLine, Checked, DoingLine, EventLine, FindLine, HintLine, History, LeftOut,
     Line, LineKind, Missing, MissingKind, Mode, Mounted, Named, NotRecorded, RunTold, Scan,
-    SizeLine, Status, Store, Unreadable, Unrecorded, Waits, Who,
+    SizeLine, Status, Store, Unreadable, Unrecorded, VersionLine, Waits, Who,
 };
 use crate::control::request::{
     Answer, Chosen, DeedLine, DiffLine, EventsFrom, FindPosition, Made, Position, Progress,
@@ -123,6 +123,10 @@ fn requests() -> Vec<Request> {
         Request::Events {
             from: EventsFrom::Token(text()),
             under: RawPath(b"x\xff".to_vec()),
+        },
+        Request::Versions {
+            since: NOON,
+            of: RawPath(b"x\xff".to_vec()),
         },
         Request::Find {
             pattern: text(),
@@ -486,6 +490,18 @@ fn answers() -> Vec<Answer> {
             token: text(),
             more: true,
         },
+        Answer::Versions {
+            lines: vec![VersionLine {
+                time: NOON,
+                change: 'M',
+                path: RawPath(b"x\xff".to_vec()),
+                bytes: Some(7),
+                is_lost: true,
+                who: Vec::new(),
+            }],
+            folder: false,
+            more: true,
+        },
         Answer::Doings {
             lines: vec![doing()],
             more: true,
@@ -598,7 +614,7 @@ fn is_above(request: &Request, answer: &Answer, error: &Error) {
         Request::Snapshot { .. } | Request::List { .. } | Request::Delete { .. } => {}
         Request::Rename { .. } | Request::Sync | Request::Status => {}
         Request::State { .. } | Request::Diff { .. } | Request::Doings { .. } => {}
-        Request::Events { .. } | Request::Find { .. } => {}
+        Request::Events { .. } | Request::Find { .. } | Request::Versions { .. } => {}
         Request::Unmount { .. } | Request::Undelete { .. } | Request::Hold { .. } => {}
         Request::Release { .. } | Request::Deleted { .. } | Request::Log { .. } => {}
         Request::Rules { .. } => {}
@@ -614,6 +630,7 @@ fn is_above(request: &Request, answer: &Answer, error: &Error) {
         Answer::Rules { .. } => {}
         Answer::State(_) | Answer::Diff { .. } => {}
         Answer::Doings { .. } | Answer::Events { .. } | Answer::Found { .. } => {}
+        Answer::Versions { .. } => {}
         Answer::Undoable { .. } | Answer::Undo { .. } | Answer::Run { .. } => {}
         Answer::Policy(_) | Answer::Plan(_) | Answer::Pruned(_) | Answer::Verified(_) => {}
         Answer::Purge(_) | Answer::Sizes { .. } => {}

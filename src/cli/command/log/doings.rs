@@ -1,68 +1,16 @@
-//! `log`: what was done to a file or folder, when, and by which command.
+//! `log --by actor`: what was done, each doing a line.
 
-use super::super::args;
-use super::super::error::Error;
-use super::super::exit::Exit;
-use super::super::past::{Past, Paths};
-use super::super::quote::quote;
-use super::super::reach;
-use super::time_of;
+use crate::cli::quote::quote;
 use crate::control::report::{DoingLine, Who};
-use crate::control::request::{Answer, RawPath, Request};
-use crate::control::when::When;
-use crate::time::{TimeZone, Timestamp};
-use std::io::{self, Write, stdout};
+use crate::time::TimeZone;
 
 /// Ancestors that are shown; of more the nearest.
 const ANCESTORS_SHOWN: usize = 3;
 /// Characters of a command line on a terminal.
 const COMMAND_SHOWN: usize = 60;
 
-/// `log PATH`.
-pub fn run(args: &args::Log) -> Result<Exit, Error> {
-    let paths = Paths::find(
-        std::slice::from_ref(&args.path),
-        args.store.said().as_deref(),
-    )?;
-    let since = match &args.since {
-        None => Timestamp(i64::MIN),
-        Some(text) => time_of(text)?,
-    };
-    let past = Past::open(&paths.place, &paths.root, false)?;
-    if past.is_mounted() {
-        // What was done just now is to be told.
-        past.record()?;
-    }
-    let under = paths.asked.first().map(|names| names.join(&b'/'));
-    let request = Request::Doings {
-        since: When(since),
-        under: RawPath(under.unwrap_or_default()),
-    };
-    let Answer::Doings { lines, more } = past.ask(request, "log")? else {
-        return Err(reach::strange(&paths.place));
-    };
-    let mut out = io::BufWriter::new(stdout().lock());
-    let zone = TimeZone::system();
-    for line in &lines {
-        if args.json {
-            serde_json::to_writer(&mut out, line).map_err(io::Error::from)?;
-            writeln!(out)?;
-        } else {
-            writeln!(out, "{}", text(line, &zone))?;
-        }
-    }
-    out.flush()?;
-    if more {
-        eprintln!("rewindfs: there are older ones, which are too many to be shown at once");
-    }
-    Ok(Exit::Done)
-}
-
-fn text(line: &DoingLine, zone: &TimeZone) -> String {
-    let who = line.who.as_ref().map_or_else(
-        || "somebody (through a mapping, or while it was not mounted)".to_owned(),
-        doer,
-    );
+pub(super) fn text(line: &DoingLine, zone: &TimeZone) -> String {
+    let who = line.who.as_ref().map_or_else(nobody_known, doer);
     let others = match line.processes {
         0 | 1 => String::new(),
         count => format!(" ({count} processes)"),
@@ -71,8 +19,12 @@ fn text(line: &DoingLine, zone: &TimeZone) -> String {
     format!("{}  {who}{others}  {what}", line.time.0.local(zone))
 }
 
+pub(super) fn nobody_known() -> String {
+    "somebody (through a mapping, or while it was not mounted)".to_owned()
+}
+
 /// `claude > bash > rm -rf src`.
-pub(super) fn doer(who: &Who) -> String {
+pub(in super::super) fn doer(who: &Who) -> String {
     let nearest = who.ancestors.iter().take(ANCESTORS_SHOWN).rev();
     let mut chain: Vec<String> = nearest.map(quote).collect();
     let command: Vec<String> = who.command.iter().map(quote).collect();
@@ -88,7 +40,7 @@ pub(super) fn doer(who: &Who) -> String {
 }
 
 /// `412 deleted, 1 modified`; of a single path its name as well.
-pub(super) fn what(line: &DoingLine) -> String {
+pub(in super::super) fn what(line: &DoingLine) -> String {
     let counts = [
         (line.deleted, "deleted"),
         (line.modified, "modified"),
@@ -117,6 +69,8 @@ pub(super) fn what(line: &DoingLine) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::control::when::When;
+    use crate::time::Timestamp;
 
     fn line() -> DoingLine {
         DoingLine {
