@@ -63,7 +63,7 @@ pub const COMMAND_MAX: usize = 1024;
 /// and EPOCH_WEIGHT each. A note takes about 1 KiB until it is recorded; beyond, whoever changes one
 /// more file waits. By weight, not by number: while one large file is captured, others go on being
 /// kept.
-pub const PENDING_WEIGHT: u64 = 3 * NOTES_MAX;
+pub const PENDING_WEIGHT: u64 = 2 * NOTES_MAX;
 /// What an epoch takes in memory beside its notes, in notes.
 pub const EPOCH_WEIGHT: u64 = 8;
 /// How long a request may wait for a capture before the file is recorded as lost.
@@ -110,7 +110,7 @@ pub const ID_BLOCK: u64 = 1024;
 /// Verified chunks and lists that a store keeps in memory, bytes.
 pub const CHUNK_CACHE: usize = 32 << 20;
 /// Blocks of the database that are kept in memory, bytes.
-pub const BLOCK_CACHE: usize = 48 << 20;
+pub const BLOCK_CACHE: usize = 32 << 20;
 /// Unwritten records of the database in memory, bytes, all families together.
 pub const WRITE_BUFFERS: usize = 32 << 20;
 /// Files that the database keeps open: the limit of a process is often 1024.

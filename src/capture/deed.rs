@@ -380,7 +380,7 @@ impl Recorder {
             return;
         }
         if track.version(epoch).is_none() {
-            track.versions.push(Version::new(epoch));
+            track.push(Version::new(epoch));
             self.inodes.pin(inode);
             held.body.note_inode(inode);
         }
@@ -415,7 +415,7 @@ impl Recorder {
         self.scan.keep(&self.inodes, inode, false);
         self.inodes.pin(inode);
         let at = track.versions.partition_point(|known| known.epoch < epoch);
-        track.versions.insert(at, version);
+        track.add(at, version);
     }
 
     /// Keeps for an older version what the file's attributes are now, before they change.

@@ -348,7 +348,7 @@ impl Recorder {
             version.lost = Some(LostReason::ReadError);
         }
         self.inodes.pin(inode);
-        track.versions.insert(0, version);
+        track.add(0, version);
         true
     }
 

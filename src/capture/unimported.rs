@@ -99,7 +99,7 @@ impl Recorder {
             return false;
         }
         if !known {
-            track.versions.push(Version::new(epoch));
+            track.push(Version::new(epoch));
             self.inodes.pin(inode);
         }
         if let Some(version) = track.version(epoch) {

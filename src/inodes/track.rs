@@ -162,6 +162,18 @@ impl Track {
             && !self.left
     }
 
+    /// Puts a version before the one that is `at` by now. Most files have one at a time, and there may
+    /// be many files: room for no more than that.
+    pub fn add(&mut self, at: usize, version: Version) {
+        self.versions.reserve_exact(1);
+        self.versions.insert(at, version);
+    }
+
+    /// The same behind all others.
+    pub fn push(&mut self, version: Version) {
+        self.add(self.versions.len(), version);
+    }
+
     /// The newest version before `epoch` that is not captured yet.
     pub fn older_pending(&mut self, epoch: Epoch) -> Option<&mut Version> {
         self.versions

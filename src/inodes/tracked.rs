@@ -84,7 +84,7 @@ mod tests {
         tracked.lock().identity = Identity::Known(FileId(7));
         assert!(tracked.is_idle());
         assert_eq!(tracked.lock().identity, Identity::Known(FileId(7)));
-        tracked.lock().versions.push(Version::new(Epoch(3)));
+        tracked.lock().push(Version::new(Epoch(3)));
         assert!(!tracked.is_idle());
         assert!(tracked.lock().version(Epoch(3)).is_some());
         tracked.lock().versions.clear();
