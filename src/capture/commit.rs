@@ -484,4 +484,4 @@ fn difference(before: &crate::format::record::Inode, now: &crate::format::record
 }
 
 /// Bounds how many records a batch of the scan may hold.
-pub(super) const SCAN_BATCH: u64 = limits::NOTES_MAX / 5;
+pub(super) const SCAN_BATCH: u64 = limits::NOTES_MAX / 3;
