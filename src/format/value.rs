@@ -3,10 +3,10 @@
 //! is taken only in proportion to bytes that are there. Also the envelope in which a chunk is
 //! stored, and the two domains of hashes.
 
-use super::record::ChunkList;
+use super::record::{Actor, ChunkList};
 use crate::id::Hash;
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use std::cell::RefCell;
 
 /// Version that every value written by this program begins with.
@@ -66,6 +66,39 @@ pub fn unpack<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, BadValue> {
         });
     }
     Ok(value)
+}
+
+/// Who did something, also as the first programs wrote it: without a command line, which has no
+/// version byte of its own. Strict both ways, so one is not taken for the other.
+///
+/// # Errors
+/// As `unpack`.
+pub fn unpack_actor(bytes: &[u8]) -> Result<Actor, BadValue> {
+    unpack(bytes).or_else(|error| {
+        let first: FirstActor = unpack(bytes).map_err(|_| error)?;
+        Ok(Actor {
+            tgid: first.tgid,
+            start: first.start,
+            boot: first.boot,
+            uid: first.uid,
+            comm: first.comm,
+            command: Vec::new(),
+            run: first.run,
+            ancestors: first.ancestors,
+        })
+    })
+}
+
+/// `Actor` before it had a command line.
+#[derive(Deserialize)]
+struct FirstActor {
+    tgid: u32,
+    start: u64,
+    boot: [u8; 16],
+    uid: u32,
+    comm: Vec<u8>,
+    run: u64,
+    ancestors: Vec<(u32, Vec<u8>)>,
 }
 
 /// The hash of an encoded chunk list: never equal to that of a chunk of data with the same bytes,
@@ -342,6 +375,21 @@ mod tests {
             &actor,
             &format!("010102{boot}03027368067368002d6300040105027375"),
         );
+        let packed = pack(&actor);
+        assert_eq!(unpack_actor(&packed), Ok(actor.clone()));
+        // As it was written at first.
+        let first = [&packed[..23], &packed[30..]].concat();
+        assert_eq!(hex(&first), format!("010102{boot}03027368040105027375"));
+        let without = Actor {
+            command: Vec::new(),
+            ..actor
+        };
+        assert_eq!(unpack_actor(&first), Ok(without));
+        for bytes in [&packed, &first] {
+            for cut in 0..bytes.len() {
+                assert!(unpack_actor(&bytes[..cut]).is_err(), "{cut}");
+            }
+        }
     }
 
     #[test]

@@ -290,7 +290,12 @@ impl View<'_> {
 
     /// Who an actor is.
     pub fn actor(&self, id: ActorId) -> Result<Option<Actor>> {
-        self.get(Family::Actors, &key::actor(id))
+        let key = key::actor(id);
+        let bytes = self.snapshot.get(Family::Actors, &key)?;
+        let decoded = bytes.map(|bytes| value::unpack_actor(&bytes));
+        decoded
+            .transpose()
+            .map_err(|source| corrupt(Family::Actors, &key, source))
     }
 
     /// What is kept of an epoch for ever.

@@ -102,6 +102,14 @@ fn every_kept_store_opens_and_holds_what_it_held() {
                 text += &format!("{}\n", line(&path, &entry));
             }
         }
+        // Who did it is told, also of programs that did not record command lines yet.
+        for command in ["log", "undo"] {
+            let told = mounted.command(command).arg("--json").run().ok().json();
+            let name = |line: &serde_json::Value| line["who"]["name"].as_str().map(str::to_owned);
+            let names: Vec<String> = told.iter().filter_map(name).collect();
+            let rm = names.iter().any(|name| name == "rm");
+            assert!(rm, "{command}: {names:?}");
+        }
         let recorded = mounted.checkpoints().len();
         text += &format!("# {recorded} states\n");
         golden(&format!("kept-{number}.txt"), &text);
