@@ -110,7 +110,7 @@ pub const ID_BLOCK: u64 = 1024;
 /// Verified chunks and lists that a store keeps in memory, bytes.
 pub const CHUNK_CACHE: usize = 32 << 20;
 /// Blocks of the database that are kept in memory, bytes.
-pub const BLOCK_CACHE: usize = 32 << 20;
+pub const BLOCK_CACHE: usize = 16 << 20;
 /// Unwritten records of the database in memory, bytes, all families together.
 pub const WRITE_BUFFERS: usize = 32 << 20;
 /// Files that the database keeps open: the limit of a process is often 1024.
