@@ -160,6 +160,7 @@ fn open_here(place: &Place, folder: &Folder, request: &Request) -> Result<Servic
         mount: None,
         unmounting: Mutex::new(()),
         undo: Default::default(),
+        diff: Default::default(),
     })
 }
 

@@ -97,6 +97,7 @@ pub struct Service {
     pub unmounting: Mutex<()>,
     /// What was shown of the doings.
     pub undo: undo::Memory,
+    pub diff: difference::Memory,
 }
 
 impl Service {
@@ -169,7 +170,7 @@ impl Service {
                 to,
                 under,
                 skip,
-            } => difference::page(&self.store, from, to, &under, skip),
+            } => self.diff.page(&self.store, (from, to), under, skip),
             Request::Doings { since, under } => Ok(log::page(&self.store, since, &under)?),
             Request::Versions { since, of } => Ok(versions::page(&self.store, since, &of)?),
             Request::Find {

@@ -420,6 +420,7 @@ mod tests {
                 mount: Some(mount.clone()),
                 unmounting: Mutex::new(()),
                 undo: Default::default(),
+                diff: Default::default(),
             };
             let opened = Folder::open(folder.path()).unwrap();
             Daemon {
@@ -514,6 +515,7 @@ mod tests {
             mount: None,
             unmounting: Mutex::new(()),
             undo: Default::default(),
+            diff: Default::default(),
         };
         let server = Server::open(&folder, None, Arc::new(service), keeper()).unwrap();
         let client = Client::connect(&folder).unwrap();

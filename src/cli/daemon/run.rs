@@ -251,6 +251,7 @@ impl Daemon {
             mount: Some(Arc::clone(&session) as Arc<dyn service::Mounting>),
             unmounting: Mutex::new(()),
             undo: Default::default(),
+            diff: Default::default(),
         });
         match Server::open(folder, door(job), Arc::clone(&service), keeper) {
             Ok(server) => Ok(Daemon {
