@@ -1,11 +1,13 @@
 //! The second way to a daemon: a socket that everybody can reach. The store of a mount by root is
 //! closed to all others, and so is the socket in it; the owner of the directory, and whoever wants
-//! to know what is recorded, finds this one by the device number of the mount.
+//! to know what is recorded, finds this one by the device number of the mount and its store: the
+//! number alone is given to another mount while the daemon of the last may still be at work.
 //!
 //! 1. The folder is root's, so nobody else can stand in for a daemon there.
 //! 2. What comes through it is judged by who connected (`access.rs`), not by the way he took.
 
 use super::mounts::Mount;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
@@ -16,8 +18,25 @@ const FOLDER: &str = "/run/rewindfs";
 
 /// Where the door of a mount is.
 pub fn path(mount: &Mount) -> PathBuf {
+    let store = blake3::hash(mount.source.as_bytes()).to_hex();
+    Path::new(FOLDER).join(format!("{}{}", of_number(mount), &store[..16]))
+}
+
+/// With this begin the names of the doors of all mounts that had this device number.
+fn of_number(mount: &Mount) -> String {
     let (major, minor) = mount.device;
-    Path::new(FOLDER).join(format!("{major}-{minor}"))
+    format!("{major}-{minor}-")
+}
+
+/// Takes away what daemons that were killed have left: the number is this mount's now.
+fn sweep(folder: &Path, prefix: &str) -> io::Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        if entry.file_name().as_bytes().starts_with(prefix.as_bytes()) {
+            let _ = fs::remove_file(entry.path());
+        }
+    }
+    Ok(())
 }
 
 /// An open door; closed when it is dropped.
@@ -45,6 +64,7 @@ impl Door {
         }
         // It was made as the umask of whoever mounted wanted it.
         fs::set_permissions(FOLDER, fs::Permissions::from_mode(0o755))?;
+        sweep(Path::new(FOLDER), &of_number(mount))?;
         Door::at(path(mount))
     }
 
@@ -81,6 +101,30 @@ impl Drop for Door {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn mount(device: (u32, u32), store: &str) -> Mount {
+        Mount {
+            id: 1,
+            parent: 0,
+            device,
+            point: PathBuf::from("/work"),
+            kind: String::new(),
+            source: store.into(),
+        }
+    }
+
+    #[test]
+    fn the_door_of_another_mount_with_the_same_number_is_another() {
+        let ours = mount((0, 60), "/store");
+        assert_eq!(path(&ours), path(&mount((0, 60), "/store")));
+        assert_ne!(path(&ours), path(&mount((0, 60), "/other")));
+        let folder = tempfile::tempdir().expect("a folder");
+        for name in ["0-60-a", "0-60-b", "0-6-a", "0-600-a"] {
+            fs::write(folder.path().join(name), "").expect("a file");
+        }
+        sweep(folder.path(), &of_number(&ours)).expect("swept");
+        assert_eq!(fs::read_dir(folder.path()).expect("there").count(), 2);
+    }
 
     #[test]
     fn who_leaves_closes_his_own_door_and_no_other() {

@@ -213,11 +213,16 @@ fn a_crowd_of_strangers_keeps_nobody_out() {
     use std::os::unix::net::UnixStream;
     let scene = scene("crowd", "");
     let device = fs::metadata(&scene.mounted.point).expect("stat").dev();
-    let door = format!(
-        "/run/rewindfs/{}-{}",
-        libc::major(device),
-        libc::minor(device)
-    );
+    let prefix = format!("{}-{}-", libc::major(device), libc::minor(device));
+    let mut doors = fs::read_dir("/run/rewindfs")
+        .expect("the doors")
+        .map(|entry| entry.expect("an entry").path());
+    let door = doors
+        .find(|path| {
+            let name = path.file_name().and_then(|name| name.to_str());
+            name.is_some_and(|name| name.starts_with(&prefix))
+        })
+        .expect("its door");
     let crowd = sys::as_user(NOBODY, NOBODY, &[NOBODY], || {
         let connect = |_| UnixStream::connect(&door);
         (0..100).map(connect).collect::<Vec<_>>()
