@@ -188,7 +188,7 @@ fn a_disk_that_becomes_writable_again_is_gone_on_with_also_by_the_next() {
         let mut round = 0;
         wait_for("the stop", || {
             round += 1;
-            write(mounted.join("file"), noise(round, 9 << 20));
+            write(mounted.join("noise"), noise(round, 9 << 20));
             is_stopped(&status(mounted))
         });
         let report = status(mounted);
