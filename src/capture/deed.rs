@@ -181,6 +181,9 @@ impl Recorder {
                 actor,
             });
         }
+        for change in names {
+            self.options.hooks.visit(change.name);
+        }
         if let Some(name) = &self.options.hooks.panic_at
             && names.iter().any(|change| change.name == name)
         {

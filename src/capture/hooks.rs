@@ -2,6 +2,8 @@
 //! and the variable REWINDFS_TEST, which a daemon reads once when it starts (docs/architecture.md).
 
 use crate::limits;
+use std::hash::{BuildHasher, RandomState};
+use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -21,14 +23,16 @@ pub struct Hooks {
     pub pending_weight: u64,
     /// In place of `limits::SNAPSHOT_WAIT`.
     pub snapshot_wait: Duration,
-    /// How long each operation on the live tree holds the locks of its files before it goes on.
-    pub locked: Duration,
+    /// How long one operation in four on the live tree waits before it takes the locks of its files.
+    pub late: Duration,
     /// In place of `limits::SCRUB_EVERY`.
     pub scrub_every: Duration,
     /// In place of `limits::SCRUB_QUIET`.
     pub scrub_quiet: Duration,
     /// In place of `limits::HEAVY_BYTES`.
     pub heavy_bytes: u64,
+    /// Whoever changes what stands under the name of this path, in whatever folder, looks at it.
+    pub visit: Option<PathBuf>,
     /// Whoever changes what stands under this name panics.
     pub panic_at: Option<Vec<u8>>,
 }
@@ -41,20 +45,31 @@ impl Default for Hooks {
             kept_bytes: limits::KEPT_BYTES,
             pending_weight: limits::PENDING_WEIGHT,
             snapshot_wait: limits::SNAPSHOT_WAIT,
-            locked: Duration::ZERO,
+            late: Duration::ZERO,
             scrub_every: limits::SCRUB_EVERY,
             scrub_quiet: limits::SCRUB_QUIET,
             heavy_bytes: limits::HEAVY_BYTES,
+            visit: None,
             panic_at: None,
         }
     }
 }
 
 impl Hooks {
-    /// Keeps the locks of an operation for longer than it needs them.
-    pub fn keep_locked(&self) {
-        if !self.locked.is_zero() {
-            std::thread::sleep(self.locked);
+    /// Keeps some operations from taking their locks at once, so that others overtake them.
+    pub fn be_late(&self) {
+        if !self.late.is_zero() && RandomState::new().hash_one(()).is_multiple_of(4) {
+            std::thread::sleep(self.late);
+        }
+    }
+
+    /// Asks for a file, of the mount perhaps, in the midst of a change of this name.
+    pub(super) fn visit(&self, name: &[u8]) {
+        let path = self.visit.as_ref();
+        let named = |path: &&PathBuf| path.file_name().is_some_and(|own| own.as_bytes() == name);
+        if let Some(path) = path.filter(named) {
+            let found = std::fs::symlink_metadata(path).map(drop);
+            log::info!("visited {}: {found:?}", path.display());
         }
     }
 

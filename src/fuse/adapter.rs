@@ -69,6 +69,11 @@ impl Adapter {
             reply.refuse(libc::ENOTCONN);
             return;
         }
+        if self.engine.traffic().is_served_by(req.pid()) {
+            log::error!("refused: {} by a thread that serves this mount", call.name);
+            reply.refuse(libc::EDEADLK);
+            return;
+        }
         let mut job = Job::new(call, lane, context(req), reply, run, send);
         if lane == Lane::Loop {
             let step = self.here(call, || job.attempt(self.engine.fs(), false));

@@ -5,7 +5,9 @@
 
 use crate::fs::{VIRTUAL, WaitsFor};
 use crate::limits;
+use arc_swap::ArcSwap;
 use parking_lot::Mutex;
+use rustix::thread::gettid;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -58,6 +60,8 @@ impl Slot {
 #[derive(Debug, Default)]
 pub(super) struct Traffic {
     slots: Mutex<Vec<Arc<Slot>>>,
+    /// The threads that have a slot, by number.
+    threads: ArcSwap<Vec<u32>>,
     /// Handed over to a pool or parked, and not answered yet.
     pub handed_over: AtomicU64,
     slow: AtomicU64,
@@ -77,11 +81,23 @@ fn counted(what: WaitsFor) -> Option<usize> {
 }
 
 impl Traffic {
-    /// The place of a new thread.
+    /// The place of this thread, which serves requests from now on.
     pub fn slot(&self) -> Arc<Slot> {
         let slot = Arc::new(Slot::default());
         self.slots.lock().push(slot.clone());
+        let own = gettid().as_raw_nonzero().get().unsigned_abs();
+        self.threads.rcu(|threads| {
+            let mut threads = Vec::clone(threads);
+            threads.push(own);
+            threads
+        });
         slot
+    }
+
+    /// Whether this thread serves requests: what it asks of this mount itself may wait for a thread
+    /// that waits for it.
+    pub fn is_served_by(&self, tid: u32) -> bool {
+        self.threads.load().contains(&tid)
     }
 
     /// Requests that are not answered yet, those in the queues of the kernel aside.

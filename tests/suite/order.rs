@@ -1,18 +1,29 @@
 //! Strict order: if A's call returned before B's began, no snapshot and no checkpoint holds B
 //! without A. Chains of processes do one operation after the other, of every kind, across files and
 //! directories, each with the number of its turn; what a state holds of a chain must be a moment of
-//! it. So it is for a file whose pages the kernel writes back meanwhile. `tests/soak/order.sh ROUNDS` runs this for long.
+//! it.
+//!
+//! Of all operations on one file the kernel lets only two sorts run at once: what it writes back from
+//! a mapping, and anything else. So there are short chains as well, of which the middle is a file
+//! whose pages are written back all the time: there an operation that took its epoch, and then waited
+//! for its locks, is overtaken by operations of the next epoch. `late=` makes that common.
+//! `tests/soak/order.sh ROUNDS` runs this for long.
 
 use crate::harness::run::wait;
 use crate::harness::{Cmd, Sandbox, mount, sized, sys, write};
 use std::fs::{self, OpenOptions};
-use std::os::unix::fs::{FileExt, MetadataExt, chown};
+use std::os::unix::fs::{MetadataExt, chown};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-const CHAINS: usize = 6;
+const CHAINS: usize = 4;
+const MEETINGS: usize = 6;
+const PAGES: usize = 5;
+const PAGE: usize = 4096;
+const BETWEEN_WRITE_BACKS: Duration = Duration::from_millis(15);
+const BETWEEN_SNAPSHOTS: Duration = Duration::from_millis(20);
 
 /// One chain: two processes that hand a token to each other. The number of the turn is, in this
 /// order: bytes of a file, bytes of a file that all chains write to, the newest name in a folder, a
@@ -57,15 +68,29 @@ for (my $n = 1; !-e $stop; $n++) {
 close $to; waitpid $child, 0; exit($? >> 8);
 "#;
 
+/// A short chain: bytes of a file, owner and bytes of one that is written back meanwhile, bytes.
+const MEETING: &str = r#"
+use strict; use Fcntl;
+my ($root, $c, $stop) = @ARGV;
+chdir "$root/meeting$c" or die "chdir: $!";
+my %file;
+for ('first', 'mapped', 'last') { sysopen($file{$_}, $_, O_WRONLY) or die "$_: $!"; }
+sub put { my ($name, $n) = @_;
+    sysseek($file{$name}, 0, 0); my $text = sprintf('%020d', $n);
+    syswrite($file{$name}, $text) == 20 or die "$name: $!"; }
+for (my $n = 1; !-e $stop; $n++) {
+    put('first', $n);
+    chown $n, $n, 'mapped' or die "chown: $!";
+    put('mapped', $n);
+    put('last', $n);
+}
+"#;
+
 fn prepare(root: &Path) {
     fs::create_dir(root.join("shared")).expect("mkdir");
     fs::create_dir(root.join("other")).expect("mkdir");
     write(root.join("shared/table"), vec![b'0'; 4096 * (CHAINS + 1)]);
     write(root.join("mapped"), vec![0; 20_000]);
-    write(root.join("owned"), vec![0; 20_000]);
-    for name in ["owner-first", "owner-last"] {
-        write(root.join(name), "00000000000000000000");
-    }
     for chain in 0..CHAINS {
         for dir in ["names", "dirs"] {
             fs::create_dir_all(root.join(format!("{chain}/{dir}"))).expect("mkdir");
@@ -77,6 +102,15 @@ fn prepare(root: &Path) {
         write(root.join(format!("{chain}/time")), "");
         sys::set_times(&root.join(format!("{chain}/time")), (0, 0), (0, 0)).expect("utimens");
         write(root.join(format!("other/{chain}")), "0");
+    }
+    for meeting in 0..MEETINGS {
+        let dir = root.join(format!("meeting{meeting}"));
+        fs::create_dir(&dir).expect("mkdir");
+        write(dir.join("mapped"), vec![b'0'; PAGES * PAGE]);
+        chown(dir.join("mapped"), Some(0), Some(0)).expect("chown");
+        for name in ["first", "last"] {
+            write(dir.join(name), "00000000000000000000");
+        }
     }
 }
 
@@ -110,60 +144,48 @@ fn turns(state: &Path, chain: usize) -> [u64; 8] {
     ]
 }
 
-/// The chain that meets the kernel's own writes in one file: bytes, the owner of the file that is
-/// mapped, and bytes again. Of all operations on one file only what the kernel writes back from a
-/// mapping is under way at the same time as another.
-fn owners(root: &Path, stop: &AtomicBool) -> std::io::Result<()> {
-    let open = |name: &str| OpenOptions::new().write(true).open(root.join(name));
-    let (first, last) = (open("owner-first")?, open("owner-last")?);
-    for n in 1.. {
+/// What a state holds of a short chain, in the order of its operations.
+fn meeting(state: &Path, number_of: usize) -> [u64; 4] {
+    let dir = state.join(format!("meeting{number_of}"));
+    let bytes = |name: &str| {
+        let content = fs::read(dir.join(name));
+        let content = content.unwrap_or_else(|error| panic!("{}: {name}: {error}", dir.display()));
+        number(&content[..20], name)
+    };
+    let owner = fs::metadata(dir.join("mapped")).expect("stat").uid();
+    [bytes("first"), owner.into(), bytes("mapped"), bytes("last")]
+}
+
+/// Makes the kernel write pages of the file of a short chain back, some of them at once.
+fn write_back(root: &Path, meeting: usize, stop: &AtomicBool) -> std::io::Result<()> {
+    let mut options = OpenOptions::new();
+    let file = options.read(true).write(true);
+    let file = file.open(root.join(format!("meeting{meeting}/mapped")))?;
+    let mut mapping = sys::Mapping::shared(&file, PAGES * PAGE)?;
+    for n in 1_usize.. {
         if stop.load(Ordering::Relaxed) {
             break;
         }
-        first.write_all_at(format!("{n:020}").as_bytes(), 0)?;
-        chown(root.join("owned"), Some(n), Some(n))?;
-        last.write_all_at(format!("{n:020}").as_bytes(), 0)?;
+        mapping.bytes()[(1 + n % (PAGES - 1)) * PAGE] = n.to_le_bytes()[0];
+        sys::begin_write_back(&file)?;
+        std::thread::sleep(BETWEEN_WRITE_BACKS);
     }
     Ok(())
-}
-
-/// Makes the kernel write pages of that file back, one after the other.
-fn write_back(root: &Path, page: usize, stop: &AtomicBool) -> std::io::Result<()> {
-    let mut options = OpenOptions::new();
-    let file = options.read(true).write(true).open(root.join("owned"))?;
-    let mut mapping = sys::Mapping::shared(&file, 20_000)?;
-    while !stop.load(Ordering::Relaxed) {
-        mapping.bytes()[page * 4096] += 1;
-        mapping.sync()?;
-        mapping.bytes()[page * 4096] = 0;
-    }
-    Ok(())
-}
-
-/// What a state holds of the chain of owners, in the order of its operations.
-fn owners_turns(state: &Path) -> [u64; 3] {
-    let read = |name: &str| number(&fs::read(state.join(name)).expect("read"), name);
-    let uid = fs::metadata(state.join("owned")).expect("stat").uid();
-    [read("owner-first"), uid.into(), read("owner-last")]
 }
 
 fn is_a_moment(state: &Path) -> u64 {
-    let [first, owner, last] = owners_turns(state);
-    assert!(
-        first >= owner && owner >= last && first <= last + 1,
-        "{}: owners: {first} {owner} {last}",
-        state.display()
-    );
+    let chains = (0..CHAINS).map(|chain| turns(state, chain).to_vec());
+    let meetings = (0..MEETINGS).map(|number| meeting(state, number).to_vec());
     let mut sum = 0;
-    for chain in 0..CHAINS {
-        let turns = turns(state, chain);
+    for (place, turns) in chains.chain(meetings).enumerate() {
+        let (first, last) = (turns[0], turns[turns.len() - 1]);
         let in_order = turns.is_sorted_by(|earlier, later| earlier >= later);
         assert!(
-            in_order && turns[0] <= turns[7] + 1,
-            "{}: chain {chain}: {turns:?}",
+            in_order && first <= last + 1,
+            "{}: chain {place}: {turns:?}",
             state.display()
         );
-        sum += turns[0];
+        sum += first;
     }
     sum
 }
@@ -171,39 +193,36 @@ fn is_a_moment(state: &Path) -> u64 {
 #[test]
 fn no_snapshot_and_no_checkpoint_holds_a_later_call_without_an_earlier_one() {
     let asked = std::env::var("REWINDFS_ROUNDS").ok();
-    let rounds = asked.map_or(sized(25, 8), |text| text.parse().expect("a number"));
+    let rounds = asked.map_or(sized(40, 10), |text| text.parse().expect("a number"));
     let sandbox = Sandbox::new("order");
     prepare(&sandbox.work());
-    // Who holds the locks of a file for long lets others come who have to wait for them.
-    let mounted = sandbox.mount_with("settle=10ms,interval=100ms", "locked=1ms");
+    let mounted = sandbox.mount_with("settle=10ms,interval=100ms", "late=30ms");
     let stop = sandbox.join("stop");
-    let chain = |n: usize| {
-        let perl = Cmd::new("perl").args(["-MIO::Handle", "-e", CHAIN]);
+    let chain = |program, n: usize| {
+        let perl = Cmd::new("perl").args(["-MIO::Handle", "-e", program]);
         let number = n.to_string();
         perl.arg(&mounted.point).arg(number).arg(&stop).spawn()
     };
-    let mut chains: Vec<_> = (0..CHAINS).map(chain).collect();
+    let mut chains: Vec<_> = (0..CHAINS).map(|n| chain(CHAIN, n)).collect();
+    chains.extend((0..MEETINGS).map(|n| chain(MEETING, n)));
     let mut file = OpenOptions::new();
     file.read(true).write(true);
     let file = file.open(mounted.join("mapped")).expect("open");
     let mut mapping = sys::Mapping::shared(&file, 20_000).expect("mmap");
     let ended = Arc::new(AtomicBool::new(false));
-    let run = |work: fn(&Path, &AtomicBool) -> std::io::Result<()>| {
-        let (root, ended) = (mounted.point.clone(), Arc::clone(&ended));
-        std::thread::spawn(move || work(&root, &ended))
-    };
-    let threads = [
-        run(owners),
-        run(|root, stop| write_back(root, 1, stop)),
-        run(|root, stop| write_back(root, 3, stop)),
-    ];
+    let threads: Vec<_> = (0..MEETINGS)
+        .map(|meeting| {
+            let (root, ended) = (mounted.point.clone(), Arc::clone(&ended));
+            std::thread::spawn(move || write_back(&root, meeting, &ended))
+        })
+        .collect();
     // What is asserted waits until the chains have ended: else they would go on for ever.
     let made: Vec<std::io::Result<()>> = (0..rounds)
         .map(|n: u64| {
             mapping.bytes()[10_000..10_008].copy_from_slice(&n.to_le_bytes());
             let made = fs::create_dir(mounted.past(&format!("s{n}"), ""));
             // Leaves room for checkpoints, which come before operations that destroy what stood.
-            std::thread::sleep(Duration::from_millis(100));
+            std::thread::sleep(BETWEEN_SNAPSHOTS);
             made
         })
         .collect();
@@ -211,7 +230,7 @@ fn no_snapshot_and_no_checkpoint_holds_a_later_call_without_an_earlier_one() {
     ended.store(true, Ordering::Relaxed);
     for thread in threads {
         let done = thread.join().expect("no panic");
-        done.unwrap_or_else(|error| panic!("the chain of owners: {error}"));
+        done.unwrap_or_else(|error| panic!("write-back: {error}"));
     }
     for chain in &mut chains {
         let status = wait(chain, Duration::from_secs(60)).expect("it ends");

@@ -343,6 +343,30 @@ fn what_stood_and_goes_causes_one_state_for_each_settle_at_most() {
     );
 }
 
+/// A thread that serves the mount would wait for another one, and that one perhaps for what the first
+/// one holds: such a request is refused at once.
+#[test]
+fn a_thread_that_serves_the_mount_is_refused_in_it() {
+    let sandbox = Sandbox::new("own-request");
+    fs::create_dir(sandbox.work().join("folder")).expect("mkdir");
+    write(sandbox.work().join("folder/probe"), "there");
+    let path = sandbox.work().join("folder/probe");
+    let mounted = sandbox.mount_with("", &format!("visit={}", path.display()));
+    // The kernel keeps the folder above locked meanwhile: it must know this one already.
+    assert!(mounted.join("folder").is_dir());
+    write(mounted.join("probe"), "made");
+    assert_eq!(text(mounted.join("probe")), "made");
+    wait_for("the log", || log(&sandbox).contains("visited"));
+    let told = log(&sandbox);
+    assert!(
+        told.contains("refused: lookup by a thread that serves this mount"),
+        "{told}"
+    );
+    assert!(told.contains("Resource deadlock avoided"), "{told}");
+    // Everybody else is served.
+    assert_eq!(text(mounted.join("folder/probe")), "there");
+}
+
 #[test]
 fn after_a_panic_history_stops_and_the_files_go_on() {
     let sandbox = Sandbox::new("panic");

@@ -30,9 +30,10 @@ fn parse(list: &str) -> Hooks {
             Some(("snapshot-wait", time)) => {
                 set(&mut hooks.snapshot_wait, parse_duration(time).ok())
             }
-            Some(("locked", time)) => set(&mut hooks.locked, parse_duration(time).ok()),
+            Some(("late", time)) => set(&mut hooks.late, parse_duration(time).ok()),
             Some(("scrub-every", time)) => set(&mut hooks.scrub_every, parse_duration(time).ok()),
             Some(("scrub-quiet", time)) => set(&mut hooks.scrub_quiet, parse_duration(time).ok()),
+            Some(("visit", path)) => set(&mut hooks.visit, Some(Some(PathBuf::from(path)))),
             Some(("panic", name)) => set(&mut hooks.panic_at, Some(Some(name.into()))),
             _ => false,
         };
@@ -62,11 +63,11 @@ mod tests {
     #[test]
     fn what_is_not_said_is_as_always() {
         let hooks =
-            parse("stash=1M,hold=/x/y,snapshot-wait=2s,locked=3ms,panic=bad,notes=9,kept=nonsense");
+            parse("stash=1M,hold=/x/y,snapshot-wait=2s,late=3ms,panic=bad,notes=9,kept=nonsense");
         assert_eq!(hooks.stash_bytes, 1 << 20);
         assert_eq!(hooks.hold, Some(PathBuf::from("/x/y")));
         assert_eq!(hooks.snapshot_wait, Duration::from_secs(2));
-        assert_eq!(hooks.locked, Duration::from_millis(3));
+        assert_eq!(hooks.late, Duration::from_millis(3));
         assert_eq!(hooks.panic_at.as_deref(), Some(b"bad".as_slice()));
         assert_eq!(hooks.pending_weight, 9);
         assert_eq!(hooks.kept_bytes, limits::KEPT_BYTES);

@@ -4,8 +4,10 @@
 use super::scene::{CALLER, Scene, new, until_done};
 use crate::capture::{CaptureError, Patience, epoch};
 use crate::fs::{SetAttributes, Stop, WaitsFor};
+use crate::history::path;
 use crate::id::Epoch;
-use std::sync::atomic::{AtomicBool, Ordering};
+use rustix::thread::gettid;
+use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 
 fn number(variable: &str, usual: u64) -> u64 {
     let said = std::env::var(variable).ok();
@@ -148,6 +150,59 @@ fn an_operation_that_waits_for_a_file_does_not_keep_a_snapshot_from_being_made()
         drop(guard);
         assert_eq!(writer.join().expect("no panic"), Ok(1));
     });
+    scene.end();
+}
+
+/// Whether a thread of this process sleeps: in an operation that can go on, it waits for a lock.
+fn sleeps(tid: i32) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/self/task/{tid}/stat"));
+    stat.is_ok_and(|stat| stat.rsplit(") ").next().is_some_and(|s| s.starts_with('S')))
+}
+
+/// Whoever waited for a lock while a state was cut comes after that state: others may have changed
+/// the file in the next one meanwhile.
+#[test]
+fn an_operation_belongs_to_the_state_that_is_open_when_it_has_its_locks() {
+    const ROUNDS: usize = 20;
+    let scene = Scene::new(|_| {});
+    scene.stop_capture();
+    let mut cut = Vec::new();
+    for round in 0..ROUNDS {
+        let ino = scene.make(&format!("file{round}"));
+        cut.push(scene.open(ino));
+        let [file, root] = [ino, 1].map(|ino| scene.live.inodes.get(ino).expect("it is known"));
+        let waiting = [0; 2].map(AtomicI32::new);
+        let began =
+            |of: usize| waiting[of].store(gettid().as_raw_nonzero().get(), Ordering::SeqCst);
+        std::thread::scope(|scope| {
+            let (scene, began) = (&scene, &began);
+            let guards = [file.io.lock(), root.io.lock()];
+            scope.spawn(move || {
+                began(0);
+                scene.write(ino, 0, b"late");
+            });
+            scope.spawn(move || {
+                began(1);
+                scene.make(&format!("late{round}"));
+            });
+            while !waiting.iter().all(|tid| sleeps(tid.load(Ordering::SeqCst))) {
+                std::thread::yield_now();
+            }
+            scene.cut(&format!("s{round}"));
+            drop(guards);
+        });
+    }
+    scene.let_capture();
+    scene.recorder().sync(Patience::ENDLESS).expect("recorded");
+    let view = scene.store.view();
+    for (round, epoch) in cut.into_iter().enumerate() {
+        let content = scene.content(epoch, &format!("file{round}"));
+        assert_eq!(content, b"", "round {round}: written after the cut");
+        let late = format!("late{round}");
+        let found = path::walk(&view, epoch, [late.as_bytes()]).expect("a store");
+        assert!(found.is_none(), "round {round}: made after the cut");
+        assert_eq!(scene.content(Epoch::MAX, &format!("file{round}")), b"late");
+    }
     scene.end();
 }
 

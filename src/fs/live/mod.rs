@@ -233,6 +233,7 @@ impl Live {
 
     /// Takes the `io` locks of all files, each once, in ascending order.
     fn lock<'a>(&self, cx: &Context, inodes: &[&'a Arc<Inode>]) -> Answer<Vec<MutexGuard<'a, ()>>> {
+        self.recorder.hooks().be_late();
         let mut ordered: Vec<&'a Arc<Inode>> = inodes.to_vec();
         ordered.sort_by_key(|inode| inode.ino);
         ordered.dedup_by_key(|inode| inode.ino);
@@ -249,7 +250,6 @@ impl Live {
             };
             guards.push(guard);
         }
-        self.recorder.hooks().keep_locked();
         Ok(guards)
     }
 }

@@ -223,6 +223,14 @@ pub fn copy_range(
     Ok(done)
 }
 
+/// Has the kernel begin to write back what of a file is dirty in its cache; without the lock of the
+/// file that fsync and msync take.
+pub fn begin_write_back(file: &File) -> io::Result<()> {
+    let how = libc::SYNC_FILE_RANGE_WRITE;
+    // SAFETY: no memory is involved.
+    check(unsafe { libc::sync_file_range(file.as_raw_fd(), 0, 0, how) }.into()).map(drop)
+}
+
 /// Drops clean cached pages of a file, so that the next read asks for them.
 pub fn drop_cache(file: &File) {
     // SAFETY: no memory is involved.
