@@ -13,8 +13,9 @@ pub const CACHE_TAG: &[u8] = b"CACHEDIR.TAG";
 /// What it begins with; without that it says nothing.
 pub const CACHE_SIGNATURE: &[u8] = b"Signature: 8a477f597d28d172789f06886806bc55";
 
-/// What a folder or file has in a view of the past that was left out there, and is not listed: so
-/// that no program copies it.
+/// What a folder or file has that is left out: in a view of the past, there; in the mount, now. With
+/// `/NAME`, or `/NAME/` for a folder, after it, a folder of the mount has it if that name in it is
+/// left out. It is not listed, so that no program copies it.
 pub const LEFT_OUT_XATTR: &[u8] = b"user.rewindfs.left-out";
 
 /// What is left out. Nothing, unless somebody says so.

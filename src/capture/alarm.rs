@@ -424,7 +424,8 @@ impl Recorder {
             before: None,
             until: None,
         };
-        let message = format!("before {}", words(&alarm, who.uid));
+        let words = words(&alarm, who.uid);
+        let message = format!("before {}", words_for_all(&words));
         let event = self.store.raise_alarm(alarm, before, who.uid, &message)?;
         let held = match event.name.as_str() {
             "" => "no state before it is held".to_owned(),
@@ -432,10 +433,7 @@ impl Recorder {
         };
         let shown = String::from_utf8_lossy(&folder);
         let shown = if shown.is_empty() { "." } else { &shown };
-        log::warn!(
-            "alarm: {} in {shown}; {held}",
-            message.trim_start_matches("before ")
-        );
+        log::warn!("alarm: {words} in {shown}; {held}");
         let mut watch = self.watch.lock();
         if let Some(course) = watch.courses.get_mut(key) {
             *course = Course::default();
@@ -518,7 +516,7 @@ fn destroys(old: &InodeRecord, new: &InodeRecord, first_dirty: Option<u64>) -> b
         && (new.size < old.size || first_dirty.is_some_and(|first| first < old.size))
 }
 
-/// `rm (pid 7, uid 1000) deleted or overwrote 1200 files`: without names of files, for everybody.
+/// `rm (pid 7, uid 1000) deleted or overwrote 1200 files`: without names of files.
 pub fn words(alarm: &Alarm, uid: u32) -> String {
     let comm: String = String::from_utf8_lossy(&alarm.comm)
         .chars()
@@ -535,6 +533,15 @@ pub fn words(alarm: &Alarm, uid: u32) -> String {
         AlarmKind::Scrambled => {
             format!("{who} made {files} files incompressible, as encryption does")
         }
+    }
+}
+
+/// The same without the name of the process, which may be that of a script that not everybody may
+/// list.
+pub fn words_for_all(words: &str) -> String {
+    match words.rfind(" (pid ") {
+        Some(at) => format!("a process{}", &words[at..]),
+        None => words.to_owned(),
     }
 }
 

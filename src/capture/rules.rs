@@ -14,6 +14,7 @@
 //! 5. Who changes what is left out holds an epoch as everybody does: the scan waits for him.
 
 use super::epoch::{self, Cut, Held};
+use super::left_out::Folders;
 use super::{Pending, Recorder};
 use crate::backing;
 use crate::format::record::{EpochKind, Kind};
@@ -25,15 +26,11 @@ use crate::store::{Store, StoreError};
 use crate::time::Timestamp;
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
-use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::time::Instant;
-
-/// Folders named at most as left out.
-const NAMED_MAX: usize = 100;
 
 /// How far a file is recorded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,14 +76,6 @@ impl Mark {
     }
 }
 
-/// A folder that is left out.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LeftOutFolder {
-    pub path: String,
-    /// The pattern; `None`: it has a valid CACHEDIR.TAG.
-    pub pattern: Option<String>,
-}
-
 /// What is left out, and how far that has come.
 pub(super) struct LiveRules {
     generation: AtomicU32,
@@ -101,8 +90,7 @@ pub(super) struct LiveRules {
     again: AtomicBool,
     /// Up to when what was said is in force.
     said: Mutex<Timestamp>,
-    /// Folders left out, by number.
-    folders: Mutex<BTreeMap<u64, LeftOutFolder>>,
+    pub(super) folders: Mutex<Folders>,
     /// Folders whose CACHEDIR.TAG something was done to.
     tags: Mutex<Vec<(Arc<Inode>, Instant)>>,
     /// Marks made, for whoever counts.
@@ -143,6 +131,13 @@ impl LiveRules {
         self.matcher.load_full()
     }
 
+    /// What was said last, whether or not a scan has begun by it.
+    pub(super) fn said(&self) -> Arc<Matcher> {
+        let next = self.next.lock();
+        next.as_ref()
+            .map_or_else(|| self.matcher(), |(next, _)| next.clone())
+    }
+
     /// What a version of this epoch goes by.
     fn matcher_at(&self, epoch: Epoch) -> arc_swap::Guard<Arc<Matcher>> {
         match self.is_before(epoch) {
@@ -166,10 +161,12 @@ impl LiveRules {
         self.again.load(Ordering::Acquire)
     }
 
-    /// Takes the next generation, with the rules that were said meanwhile, from an epoch on.
-    pub(super) fn install(&self, first: Epoch) {
+    /// Takes the next generation, with the rules that were said meanwhile, from an epoch on. What is
+    /// returned was left out until then, and is to be unpinned.
+    #[must_use]
+    pub(super) fn install(&self, first: Epoch) -> Vec<Arc<Inode>> {
         self.again.store(false, Ordering::Release);
-        self.folders.lock().clear();
+        let folders = std::mem::take(&mut *self.folders.lock());
         self.before.store(self.matcher.load_full());
         self.first.store(first.0, Ordering::Release);
         if let Some((matcher, said)) = self.next.lock().take() {
@@ -177,12 +174,15 @@ impl LiveRules {
             *self.said.lock() = said;
         }
         self.generation.fetch_add(1, Ordering::AcqRel);
+        folders.into_values().map(|(folder, _)| folder).collect()
     }
 
     /// The same, if there is a reason.
-    pub(super) fn install_said(&self, first: Epoch) {
-        if self.wants_scan() {
-            self.install(first);
+    #[must_use]
+    pub(super) fn install_said(&self, first: Epoch) -> Vec<Arc<Inode>> {
+        match self.wants_scan() {
+            true => self.install(first),
+            false => Vec::new(),
         }
     }
 }
@@ -368,15 +368,6 @@ impl Recorder {
                 .is_none()
     }
 
-    /// Whether a folder says by a valid CACHEDIR.TAG that it is a cache.
-    fn has_tag(&self, directory: &Arc<Inode>) -> bool {
-        let read = || -> io::Result<bool> {
-            let path = directory.path(self.inodes.backing().root())?;
-            has_tag(path.as_fd())
-        };
-        read().unwrap_or(false)
-    }
-
     /// Something is being done to the CACHEDIR.TAG in a folder: it is looked at a little later.
     pub(super) fn doubt_tag(&self, directory: &Arc<Inode>) {
         let mut tags = self.rules.tags.lock();
@@ -423,29 +414,6 @@ impl Recorder {
         if changed {
             self.begin_rescan();
         }
-    }
-
-    fn note_folder(&self, inode: &Arc<Inode>, pattern: Option<String>) {
-        let mut folders = self.rules.folders.lock();
-        if folders.len() < NAMED_MAX || folders.contains_key(&inode.ino) {
-            let path = self.inodes.path_of(inode).join(&b'/');
-            let path = String::from_utf8_lossy(&path).into_owned();
-            folders.insert(inode.ino, LeftOutFolder { path, pattern });
-        }
-    }
-
-    /// A folder has gone, or has another name.
-    pub(super) fn forget_folder(&self, inode: &Inode) {
-        if self.rules.is_used() && inode.kind == Kind::Dir {
-            self.rules.folders.lock().remove(&inode.ino);
-        }
-    }
-
-    /// The folders that are left out, in order of their paths, `NAMED_MAX` at most.
-    pub fn left_out_folders(&self) -> Vec<LeftOutFolder> {
-        let mut all: Vec<_> = self.rules.folders.lock().values().cloned().collect();
-        all.sort_by(|one, other| one.path.cmp(&other.path));
-        all
     }
 
     /// What a folder, or a file, would be under another name.
@@ -509,7 +477,7 @@ impl Recorder {
             return;
         }
         let number = cutter.next;
-        self.rules.install(number);
+        let before = self.rules.install(number);
         let open = number.next();
         cutter.next = open.next();
         let time = cutter.tick();
@@ -535,6 +503,7 @@ impl Recorder {
         cutter.last_cut = Instant::now();
         drop(cutter);
         drop(old);
+        self.unpin_all(before);
         self.signal.raise();
         self.counters
             .cut(epoch::entries_touched().wrapping_sub(touched));

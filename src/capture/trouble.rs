@@ -378,7 +378,7 @@ impl Recorder {
         let open = scan.next();
         cutter.next = open.next();
         let time = cutter.tick();
-        self.rules.install_said(scan);
+        let left_out_before = self.rules.install_said(scan);
         self.begin_scan(scan, time, first);
         let old = self
             .open
@@ -387,6 +387,7 @@ impl Recorder {
         self.trouble.recording.store(true, Ordering::Release);
         drop(cutter);
         drop(old);
+        self.unpin_all(left_out_before);
         self.signal.raise();
         Ok(())
     }

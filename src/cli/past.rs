@@ -140,14 +140,8 @@ pub struct State {
     pub found: Option<StateFound>,
     /// The name under which the mount shows the past.
     pub snapdir: String,
-}
-
-impl State {
-    /// Whether something is left out, of it or now.
-    pub fn leaves_out(&self) -> bool {
-        let top = self.source.top();
-        top.is_ok_and(|top| self.source.is_left_out(&top))
-    }
+    /// Whether something may be left out, of it or now. Only known of a mount.
+    pub may_leave_out: bool,
 }
 
 impl Past {
@@ -235,6 +229,7 @@ impl Past {
                 source: Box::new(Recorded::new(history, Epoch(state.epoch))),
                 snapdir: SNAPDIR.to_owned(),
                 found,
+                may_leave_out: false,
             });
         }
         let (name, snapdir) = match &found {
@@ -246,8 +241,10 @@ impl Past {
             None => (name, SNAPDIR.to_owned()),
         };
         let view = view(&self.root, &snapdir, &name).map_err(|error| self.no_view(text, error))?;
+        let view = Folder::new(view);
         Ok(State {
-            source: Box::new(Folder::new(view)),
+            may_leave_out: view.may_leave_out(),
+            source: Box::new(view),
             found,
             snapdir,
         })
@@ -310,6 +307,7 @@ impl Past {
         Ok(LeftOut {
             now: ready(now),
             then: ready(then),
+            asks: false,
         })
     }
 

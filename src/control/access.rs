@@ -6,9 +6,11 @@
 //! 3. Names of files go to those alone who may see all of the directory: root, who mounted, and its
 //!    owner. Others browse `.snapshots`, where the kernel asks whether they may.
 
+use super::kept::Deed;
 use super::report::Missing;
 use super::request::{Answer, Request};
 use crate::backing::Peer;
+use crate::capture::alarm_words_for_all;
 
 /// What somebody is to a directory; the later ones may more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -57,6 +59,12 @@ impl Who {
                 status.missing.iter_mut().for_each(Missing::censor);
                 for alarm in &mut status.alarms {
                     alarm.folder.clear();
+                    alarm.name.clear();
+                    let text = alarm_words_for_all(&alarm.text);
+                    for problem in &mut status.problems {
+                        *problem = problem.replace(&alarm.text, &text);
+                    }
+                    alarm.text = text;
                 }
             }
             Answer::Snapshot(made) => {
@@ -66,6 +74,9 @@ impl Who {
             }
             Answer::LogPage { lines, .. } => {
                 for line in lines {
+                    if line.deed == Deed::Alarm {
+                        line.reason = line.reason.as_deref().map(alarm_words_for_all);
+                    }
                     line.folder = None;
                     line.left_out = None;
                 }

@@ -17,6 +17,27 @@ impl Folder {
     pub fn new(top: OwnedFd) -> Folder {
         Folder { top }
     }
+
+    /// Whether anything at all is left out of the history that this is the directory, or a view, of.
+    /// True as well when that can't be asked.
+    pub fn may_leave_out(&self) -> bool {
+        let asked = leaves_out(self.top.as_fd(), b"");
+        asked.unwrap_or(true)
+    }
+}
+
+/// What the mount says of a file, or of `/NAME` or `/NAME/` in a folder.
+///
+/// # Errors
+/// When it can't be asked: who may not read it is not told.
+pub(super) fn leaves_out(fd: BorrowedFd<'_>, asked: &[u8]) -> io::Result<bool> {
+    match backing::get_xattr(fd, &[LEFT_OUT_XATTR, asked].concat()) {
+        Ok(_) => Ok(true),
+        Err(error) => match error.raw_os_error() {
+            Some(libc::ENODATA | libc::EOPNOTSUPP) => Ok(false),
+            _ => Err(error),
+        },
+    }
 }
 
 impl Item {
@@ -108,8 +129,8 @@ impl Source for Folder {
     }
 
     fn is_left_out(&self, item: &Item) -> bool {
-        let said = item.fd().map(|fd| backing::get_xattr(fd, LEFT_OUT_XATTR));
-        matches!(said, Ok(Ok(_)))
+        let said = item.fd().map(|fd| leaves_out(fd, b""));
+        matches!(said, Ok(Ok(true)))
     }
 
     fn open(&self, item: &Item) -> Result<Box<dyn Bytes + '_>, Fault> {

@@ -1,7 +1,8 @@
 //! What a restore leaves alone because history leaves it out, now or in the state that is restored:
 //! it is not made, not changed and not removed, and that is told.
 
-use super::item::{self, Item};
+use super::folder;
+use super::item::{self, Fault, Item};
 use super::paths::{Asked, LeftOut};
 use super::tree::Tree;
 use crate::backing;
@@ -10,9 +11,21 @@ use crate::pattern::{CACHE_SIGNATURE, CACHE_TAG};
 use std::os::fd::AsFd;
 
 impl Tree<'_> {
-    /// Why what stands at a path, now or then, is not touched; `None`: it may be.
-    pub(super) fn left_out(&self, path: &[u8], kind: Kind, now: Option<&Item>) -> Option<String> {
+    /// Why what stands at a path, now or then, is not touched; `None`: it may be. `dir`: the folder
+    /// that is above it now, if that is not known to be recorded.
+    pub(super) fn left_out(
+        &self,
+        dir: Option<&Item>,
+        path: &[u8],
+        kind: Kind,
+        now: Option<&Item>,
+    ) -> Option<String> {
         let is_dir = kind == Kind::Dir;
+        if self.options.left_out.asks {
+            return asked(dir, path, kind, now).unwrap_or_else(|fault| {
+                Some(format!("whether it is left out can't be asked: {fault}"))
+            });
+        }
         if let Some(pattern) = self.options.left_out.pattern_for(path, is_dir) {
             return Some(format!("it is left out of history ({pattern})"));
         }
@@ -29,8 +42,9 @@ impl Tree<'_> {
             if then.is_some_and(|then| self.source.is_left_out(&then)) {
                 return Some("its folder was left out of that state".to_owned());
             }
+            let dir = item::walk(self.live, &above[..count - 1]).ok().flatten();
             let now = item::walk(self.live, above).ok().flatten();
-            self.left_out(&above.join(&b'/'), Kind::Dir, now.as_ref())
+            self.left_out(dir.as_ref(), &above.join(&b'/'), Kind::Dir, now.as_ref())
         });
         if let Some(reason) = &reason {
             self.keep(&path.join(&b'/'), reason);
@@ -44,13 +58,34 @@ impl Tree<'_> {
         let was = !path.is_empty() && self.source.is_left_out(item);
         let reason = match was {
             true => Some("its files were left out of that state".to_owned()),
-            false => self.left_out(path, Kind::Dir, now),
+            false => self.left_out(None, path, Kind::Dir, now),
         };
         if let Some(reason) = &reason {
             self.keep(path, reason);
         }
         reason.is_some()
     }
+}
+
+/// The same for who is not told the rules.
+fn asked(
+    dir: Option<&Item>,
+    path: &[u8],
+    kind: Kind,
+    now: Option<&Item>,
+) -> Result<Option<String>, Fault> {
+    let mut is_out = false;
+    let name = path.rsplit(|byte| *byte == b'/').next().unwrap_or(path);
+    let dir = dir.filter(|dir| dir.facts.kind == Kind::Dir);
+    if let Some(dir) = dir {
+        let end: &[u8] = if kind == Kind::Dir { b"/" } else { b"" };
+        is_out = folder::leaves_out(dir.fd()?, &[b"/", name, end].concat())?;
+    }
+    let itself = now.filter(|now| matches!(now.facts.kind, Kind::Dir | Kind::File));
+    if let Some(now) = itself.filter(|_| !path.is_empty()) {
+        is_out = is_out || folder::leaves_out(now.fd()?, b"")?;
+    }
+    Ok(is_out.then(|| "it is left out of history".to_owned()))
 }
 
 impl LeftOut {

@@ -47,6 +47,8 @@ pub struct Options {
 pub struct LeftOut {
     pub now: Arc<Matcher>,
     pub then: Arc<Matcher>,
+    /// Neither is told to this user: the mount says of each file whether it is left out now.
+    pub asks: bool,
 }
 
 impl LeftOut {
@@ -213,6 +215,11 @@ fn way<'t>(
         }
         None => {
             let then = item::walk(tree.source, &path[..=depth])?.ok_or(Fault::Foreign)?;
+            // Who asks could not ask of it before the folders above it were there.
+            if let Some(reason) = tree.left_out(dir.live.as_ref(), shown, Kind::Dir, None) {
+                tree.keep(shown, &reason);
+                return Err(Fault::Foreign);
+            }
             let made = tree.make_dir(dir, &path[depth], shown, &then)?;
             tree.changed(Change::Added, shown);
             Ok((made, true))

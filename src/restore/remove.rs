@@ -28,7 +28,7 @@ impl Tree<'_> {
             return kept("another file system is mounted there");
         }
         let (kind, now) = (item.facts.kind, Some(&item));
-        if let Some(reason) = self.left_out(path, kind, now) {
+        if let Some(reason) = self.left_out(Some(dir), path, kind, now) {
             return kept(&reason);
         }
         if item.facts.kind == Kind::Dir && !self.empty(&item, path, depth) {

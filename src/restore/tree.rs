@@ -246,7 +246,7 @@ impl<'t> Tree<'t> {
         let reason = kinds
             .into_iter()
             .flatten()
-            .find_map(|kind| self.left_out(&path, kind, now));
+            .find_map(|kind| self.left_out(place.dir.live.as_ref(), &path, kind, now));
         let reason = reason.or_else(|| {
             let unread = item.facts.kind == Kind::File && self.source.is_left_out(item);
             unread.then(|| "its content was left out of that state".to_owned())

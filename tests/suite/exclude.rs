@@ -11,6 +11,7 @@ use std::path::Path;
 
 mod deaths;
 mod hints;
+mod random;
 mod restores;
 
 const SIGNATURE: &str = "Signature: 8a477f597d28d172789f06886806bc55\n";
@@ -108,6 +109,40 @@ fn a_folder_that_is_left_out_is_an_empty_folder_in_every_state_from_then_on() {
     assert_eq!(text(mounted.past("watched", "target/debug/deps/b.o")), "b");
     Cmd::rewindfs().arg("verify").arg(&mounted.dir).run().ok();
     mounted.umount().ok();
+}
+
+#[test]
+fn a_folder_that_is_left_out_is_named_by_where_it_stands_now() {
+    let sandbox = Sandbox::new("exclude-renamed");
+    for folder in ["a/b/node_modules", "old"] {
+        make(sandbox.work().join(folder));
+        write(sandbox.work().join(folder).join("x"), "x");
+    }
+    let mounted = sandbox.mount("");
+    let rules = ["node_modules", "/old/", "/new/"];
+    for rule in rules {
+        policy(&mounted.dir, &["--exclude", rule]).ok();
+    }
+    mounted.snapshot("before");
+    let folders =
+        |rule: usize| status(&mounted.dir)["left_out"]["excluded"][rule]["folders"].clone();
+    assert_eq!(folders(0), serde_json::json!(["a/b/node_modules"]));
+    let to = |from: &str, to: &str| fs::rename(mounted.join(from), mounted.join(to)).expect(from);
+    // A folder above it, and itself, without a look at it afterwards.
+    to("a/b", "a/c");
+    assert_eq!(folders(0), serde_json::json!(["a/c/node_modules"]));
+    to("a", "d");
+    to("d/c/node_modules", "node_modules");
+    assert_eq!(folders(0), serde_json::json!(["node_modules"]));
+    let page = Cmd::rewindfs().arg("status").arg(&mounted.dir).run();
+    page.says("on purpose: node_modules/");
+    // From one rule to another.
+    assert_eq!(folders(1), serde_json::json!(["old"]));
+    to("old", "new");
+    assert_eq!(folders(1), serde_json::json!([]));
+    assert_eq!(folders(2), serde_json::json!(["new"]));
+    fs::remove_dir_all(mounted.join("node_modules")).expect("rm -r");
+    assert_eq!(folders(0), serde_json::json!([]));
 }
 
 #[test]

@@ -1,6 +1,8 @@
 //! A hostile user on a mount made by root: he swaps directories for symlinks under the daemon's
-//! hands, through the mount and behind its back, and he searches everything for names that he may
-//! not list. The daemon is root and touches nothing outside its directory.
+//! hands, through the mount and behind its back. The daemon is root and touches nothing outside its
+//! directory.
+
+mod names;
 
 use crate::harness::{Cmd, Mounted, Sandbox, sized, sys, text, write};
 use std::fs;
@@ -10,8 +12,6 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 const MALLORY: u32 = 1236;
-const ALICE: u32 = 1234;
-const NOBODY: u32 = 65534;
 /// What stands outside, for root alone.
 const OUTSIDE: &str = "root keeps this outside of the tree";
 /// What stands inside, and nobody touches.
@@ -152,119 +152,4 @@ impl Drop for End<'_> {
     fn drop(&mut self) {
         self.0.store(true, Ordering::Relaxed);
     }
-}
-
-/// Names that only Alice and root may list: in a folder of hers now, in one that is gone, of files
-/// that are gone.
-const SECRETS: [&str; 5] = [
-    "plan-now",
-    "plan-gone",
-    "plan-deep",
-    "plan-moved",
-    "plan-lost",
-];
-
-fn secrets(sandbox: &Sandbox) -> Mounted {
-    let work = sandbox.work();
-    set_mode(&work, 0o755);
-    for closed in ["alice", "alice-gone"] {
-        fs::create_dir_all(work.join(closed).join("plan-deep")).expect("mkdir");
-        for name in ["plan-now", "plan-gone", "plan-deep/plan-lost"] {
-            write(work.join(closed).join(name), "nothing to see");
-        }
-        set_mode(&work.join(closed), 0o700);
-    }
-    write(work.join("open"), "for all");
-    for (path, owner) in [("", 0), ("alice", ALICE), ("alice-gone", ALICE)] {
-        chown(work.join(path), Some(owner), Some(owner)).expect("chown");
-    }
-    let mounted = sandbox.mount("settle=50ms,interval=100ms");
-    mounted.snapshot("then");
-    fs::rename(
-        mounted.join("alice/plan-gone"),
-        mounted.join("alice/plan-moved"),
-    )
-    .expect("mv");
-    mounted.sync();
-    fs::remove_file(mounted.join("alice/plan-moved")).expect("rm");
-    fs::remove_dir_all(mounted.join("alice-gone")).expect("rm -r");
-    mounted.snapshot("later");
-    // A file that can't be recorded, and a folder that covers ours: reports name such things.
-    fs::create_dir(mounted.join("alice/.snapshots")).unwrap_or_default();
-    mounted
-}
-
-/// Everything that somebody who is nobody can see, in one text.
-fn seen_by_nobody(mounted: &Mounted, program: &Path) -> String {
-    let script = r#"
-        cd "$MOUNT" || exit 9
-        find .
-        for top in .snapshots alice/.snapshots alice-gone/.snapshots; do
-            find $top/ $top/latest/ $top/.checkpoints $top/@1s/ $top/.history $top/.incremental \
-                $top/.differential
-            for state in then later latest @1s; do
-                for below in alice alice-gone alice/plan-deep; do
-                    ls -laR $top/$state/$below $top/.history/$below
-                done
-                cat $top/.incremental/$state/.changes $top/.differential/$state/.changes
-            done
-        done 2> /dev/null
-        while read -r command; do
-            set -f
-            timeout 60 "$PROGRAM" $command
-        done 2>&1 <<'END'
-            list .
-            list . --json
-            list . --checkpoints
-            list . --deleted
-            list . --log
-            list . --size
-            status .
-            status . --json
-            status
-            log .
-            find . *
-            diff . then later
-            events .
-            undo .
-            verify .
-            prune . --dry-run
-            policy .
-            sync .
-END
-        # He typed these names himself: what he is told of others counts.
-        for path in alice alice/plan-now alice-gone; do
-            for command in "log $path" "cat $path --at then" "restore $path --at then --dry-run"; do
-                timeout 60 "$PROGRAM" $command 2>&1 | grep -v "$path"
-            done
-        done
-        true
-    "#;
-    let mut cmd = Cmd::new("setpriv")
-        .args([format!("--reuid={NOBODY}"), format!("--regid={NOBODY}")])
-        .args(["--clear-groups", "--", "bash", "-c", script]);
-    cmd = cmd.env("PROGRAM", program).env("MOUNT", &mounted.point);
-    let run = cmd.limit(Duration::from_secs(280)).run();
-    run.says("").lines().join("\n")
-}
-
-#[test]
-fn nobody_learns_a_name_that_he_could_not_list() {
-    let sandbox = Sandbox::new("names");
-    let mounted = secrets(&sandbox);
-    let program = sandbox.program();
-    let seen = seen_by_nobody(&mounted, &program);
-    assert!(
-        seen.contains("then/open") && seen.contains("./alice"),
-        "he sees what is for all: {seen}"
-    );
-    for secret in SECRETS {
-        let lines: Vec<&str> = seen.lines().filter(|line| line.contains(secret)).collect();
-        assert!(lines.is_empty(), "nobody was told of {secret}: {lines:#?}");
-    }
-    // The same search finds them for her: it is not blind.
-    let hers = sys::as_user(ALICE, ALICE, &[ALICE], || {
-        fs::read_dir(mounted.past("then", "alice")).map(Iterator::count)
-    });
-    assert_eq!(hers.expect("her folder"), 3);
 }

@@ -20,6 +20,7 @@ mod kernels;
 mod limits;
 mod log;
 mod look;
+mod missing;
 mod model;
 mod names;
 mod order;

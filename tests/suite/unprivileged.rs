@@ -230,6 +230,14 @@ fn what_the_daemon_may_not_read_is_named_and_tried_again() {
     };
     wait_for("the report", || left_out() == ["closed", "foreign"]);
     home.sh("$R status $W").exits(1).says("closed");
+    let report = home.sh("$R status $W --json || true").json().remove(0);
+    let missing = report["missing"].as_array().expect("a list").iter();
+    let unreadable: Vec<_> = missing
+        .filter(|one| one["kind"] == "unreadable" && one["since"].is_string())
+        .map(|one| (one["what"].as_str(), one["why"].as_str()))
+        .collect();
+    let why = Some("the user who mounted may not read it");
+    assert_eq!(unreadable, [(Some("closed"), why), (Some("foreign"), why)]);
     // With their attributes, and not as empty files.
     let run = home.sh("cd $W/.snapshots/first; stat -c '%n %a %s' closed foreign open");
     assert_eq!(run.ok().out, "closed 0 6\nforeign 600 7\nopen 644 5\n");

@@ -74,3 +74,27 @@ fn what_was_done_long_ago_does_not_count() {
     course.age(at(1_000_000));
     assert!(course.is_over());
 }
+
+#[test]
+fn a_process_has_no_name_for_everybody() {
+    let alarm = Alarm {
+        kind: AlarmKind::Destroyed,
+        files: 12,
+        folder: b"secret".to_vec(),
+        tgid: 7,
+        comm: b"secret (pid 3".to_vec(),
+        job: Vec::new(),
+        before: None,
+        until: None,
+    };
+    let words = words(&alarm, 1000);
+    assert!(
+        words.starts_with("secret (pid 3 (pid 7, uid 1000)"),
+        "{words}"
+    );
+    assert_eq!(
+        words_for_all(&words),
+        "a process (pid 7, uid 1000) deleted or overwrote 12 files"
+    );
+    assert_eq!(words_for_all("somebody unknown x"), "somebody unknown x");
+}

@@ -40,7 +40,7 @@ pub fn run(args: &args::Restore) -> Result<Exit, Error> {
         true => past.left_out(&state)?,
         false => Some(restore::LeftOut::default()),
     };
-    if args.delete && left_out.is_none() && state.leaves_out() {
+    if args.delete && left_out.is_none() && state.may_leave_out {
         return Err(Error::Usage(
             "what this history leaves out is told to its owner only, so --delete could remove it; \
              restore without --delete"
@@ -48,6 +48,11 @@ pub fn run(args: &args::Restore) -> Result<Exit, Error> {
         ));
     }
     let target = open_target(args.target.as_deref().unwrap_or(&paths.root), args)?;
+    let live = Folder::new(target.0);
+    let left_out = left_out.unwrap_or_else(|| restore::LeftOut {
+        asks: live.may_leave_out(),
+        ..restore::LeftOut::default()
+    });
     let options = Options {
         delete: args.delete,
         dry_run: args.dry_run,
@@ -59,14 +64,13 @@ pub fn run(args: &args::Restore) -> Result<Exit, Error> {
             false => None,
         },
         device: target.1,
-        left_out: left_out.unwrap_or_default(),
+        left_out,
     };
     let interrupt = Interrupt::catch().map_err(|source| Error::System {
         action: "signals can't be caught",
         source,
     })?;
     let report = Report::new(args.json, args.dry_run, "restore", interrupt);
-    let live = Folder::new(target.0);
     let (tally, touched) = restore::restore(
         state.source.as_ref(),
         &live,

@@ -4,6 +4,7 @@ use super::Live;
 use crate::backing;
 use crate::format::record::{Kind, What};
 use crate::fs::{Answer, Attributes, Context, SetAttributes, SetTime, Stop};
+use crate::pattern::LEFT_OUT_XATTR;
 use std::os::fd::AsFd;
 
 impl Live {
@@ -69,12 +70,18 @@ impl Live {
         Ok(backing::readlink_fd(self.path(&inode)?.as_fd())?)
     }
 
-    /// Value of an extended attribute.
+    /// Value of an extended attribute; of `LEFT_OUT_XATTR` whether history leaves something out, which
+    /// the kernel lets those ask who may read the file, or list the folder.
     ///
     /// # Errors
     /// What the backing directory says.
     pub fn getxattr(&self, ino: u64, name: &[u8]) -> Answer<Vec<u8>> {
         let inode = self.inode(ino)?;
+        if let Some(asked) = name.strip_prefix(LEFT_OUT_XATTR)
+            && self.recorder.leaves_out(&inode, asked)
+        {
+            return Ok(b"1".to_vec());
+        }
         Ok(backing::get_xattr(self.path(&inode)?.as_fd(), name)?)
     }
 

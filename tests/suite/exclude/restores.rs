@@ -4,7 +4,7 @@
 use super::{SIGNATURE, left_out_in, make, policy, project};
 use crate::harness::{Cmd, Mounted, Run, Sandbox, noise, read, text, write};
 use std::fs;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 
 #[test]
@@ -197,30 +197,125 @@ fn a_folder_that_is_left_out_stays_where_what_is_around_it_goes() {
     assert_eq!((was.ino(), was.mtime()), (is.ino(), is.mtime()));
 }
 
+/// Of `his`, a folder of a user who owns nothing else.
+const HIM: u32 = 65_534;
+
+/// A command line of the program, by him, in the mount.
+fn as_him(mounted: &Mounted, program: &Path, words: &[&str]) -> Run {
+    let id = HIM.to_string();
+    let setpriv = Cmd::new("setpriv").args(["--reuid", &id, "--regid", &id, "--clear-groups"]);
+    let run = setpriv.arg(program).args(words);
+    run.within(&mounted.point).run()
+}
+
+fn his(mounted: &Mounted) {
+    let give = format!("chown -hR {HIM}:{HIM} his");
+    Cmd::sh(&give).within(&mounted.point).run().ok();
+}
+
 #[test]
 fn who_is_not_told_what_is_left_out_restores_his_own_and_deletes_nothing() {
     let sandbox = Sandbox::new("exclude-guest");
-    let work = sandbox.work();
-    make(work.join("his/target"));
-    write(work.join("his/file"), "his");
-    for name in ["his", "his/target", "his/file"] {
-        std::os::unix::fs::chown(work.join(name), Some(4321), Some(4321)).expect("chown");
-    }
+    make(sandbox.work().join("his/target"));
+    write(sandbox.work().join("his/file"), "his");
     let mounted = sandbox.mount("");
+    his(&mounted);
     policy(&mounted.dir, &["--exclude", "target"]).ok();
     mounted.snapshot("then");
+    // There he may not ask the root whether there are rules.
+    fs::set_permissions(&mounted.point, PermissionsExt::from_mode(0o711)).expect("chmod");
+    mounted.snapshot("closed");
     write(mounted.join("his/file"), "changed");
     write(mounted.join("his/target/new"), "new");
     let program = sandbox.program();
-    let as_him = |words: &[&str]| {
-        let setpriv = Cmd::new("setpriv").args(["--reuid=4321", "--regid=4321", "--clear-groups"]);
-        let run = setpriv.arg(&program).arg("restore").args(words);
-        run.within(&mounted.point).run()
-    };
-    as_him(&["his", "--at", "then", "--delete"])
-        .exits(2)
-        .says("without --delete");
-    as_him(&["his", "--at", "then"]).ok();
+    for state in ["then", "closed"] {
+        let words = ["restore", "his", "--at", state, "--delete"];
+        as_him(&mounted, &program, &words)
+            .exits(2)
+            .says("without --delete");
+    }
+    as_him(&mounted, &program, &["restore", "his", "--at", "then"]).ok();
     assert_eq!(text(mounted.join("his/file")), "his");
     assert_eq!(text(mounted.join("his/target/new")), "new");
+}
+
+#[test]
+fn who_is_not_told_what_is_left_out_restores_nothing_into_it() {
+    let sandbox = Sandbox::new("exclude-guest-into");
+    let work = sandbox.work();
+    for folder in ["target/deep", "cache", "gone/target"] {
+        make(work.join("his").join(folder));
+    }
+    let large = noise(1, 50_000);
+    let files = [
+        "file",
+        "run.log",
+        "gone.log",
+        "target/deep/file",
+        "target/went",
+        "cache/file",
+        "gone/target/file",
+    ];
+    for file in files {
+        write(work.join("his").join(file), "old");
+    }
+    std::os::unix::fs::symlink("old", work.join("his/link.log")).expect("symlink");
+    write(work.join("his/large"), "old");
+    let mounted = sandbox.mount("");
+    his(&mounted);
+    mounted.snapshot("before");
+    let at = |name: &str| mounted.join("his").join(name);
+    write(at("cache/CACHEDIR.TAG"), SIGNATURE);
+    let rules = [
+        "--exclude",
+        "target",
+        "--exclude",
+        "*.log",
+        "--exclude-caches",
+        "--max-file-size",
+        "20K",
+    ];
+    policy(&mounted.dir, &rules).ok();
+    for file in ["file", "run.log", "target/deep/file", "cache/file"] {
+        write(at(file), "new");
+    }
+    write(at("large"), &large);
+    fs::remove_file(at("link.log")).expect("rm");
+    std::os::unix::fs::symlink("new", at("link.log")).expect("symlink");
+    for file in ["gone.log", "target/went"] {
+        fs::remove_file(at(file)).expect("rm");
+    }
+    fs::remove_dir_all(at("gone")).expect("rm -r");
+    his(&mounted);
+    // What he may write and not read: whether it is left out he is not told.
+    fs::set_permissions(at("run.log"), PermissionsExt::from_mode(0o200)).expect("chmod");
+    let untouched = |what: &str| {
+        for file in ["run.log", "target/deep/file", "cache/file"] {
+            assert_eq!(text(at(file)), "new", "{what}: {file}");
+        }
+        assert_eq!(read(at("large")), large, "{what}");
+        let link = fs::read_link(at("link.log")).expect("a link");
+        assert_eq!(link, Path::new("new"), "{what}");
+        for file in ["gone.log", "target/went", "gone/target/file"] {
+            assert!(!at(file).exists(), "{what}: {file}");
+        }
+    };
+    let program = sandbox.program();
+    let restore = |path: &str| as_him(&mounted, &program, &["restore", path, "--at", "before"]);
+    for path in files {
+        restore(&format!("his/{path}"));
+    }
+    assert_eq!(text(at("file")), "old");
+    untouched("one by one");
+    assert!(!at("gone/target").exists());
+    write(at("file"), "new");
+    let run = restore("his");
+    for name in ["target", "cache", "large", "link.log", "gone.log"] {
+        run.clone()
+            .says(&format!("kept: his/{name}: it is left out of history"));
+    }
+    // Nor does that tell him a pattern.
+    assert!(!run.out.contains("*.log"), "{}", run.out);
+    assert_eq!(text(at("file")), "old");
+    untouched("all");
 }
