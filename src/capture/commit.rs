@@ -81,7 +81,7 @@ impl Recorder {
         let files = notes.inode_count();
         drop(notes);
         let mut cutter = self.cutter.lock();
-        self.weight.fetch_sub(pending.weight, Ordering::Relaxed);
+        self.weight.give_back(pending.weight);
         cutter.pending.pop_front();
         cutter.given_up += files;
         let many = cutter.given_up >= MANY;

@@ -274,7 +274,11 @@ impl Recorder {
     /// # Errors
     /// `Wait`: there will be when an epoch was recorded.
     fn may_note(&self, inode: Option<&Inode>) -> Result<(), Wait> {
-        if self.has_room_for_notes() || self.is_store_slow() {
+        if self.has_room_for_notes() {
+            return Ok(());
+        }
+        if self.is_store_slow() {
+            self.lend_notes();
             return Ok(());
         }
         let open = self.open.load().body.number;
@@ -295,18 +299,25 @@ impl Recorder {
         if !self.trouble.is_recording() || self.mark(inode).is_silent() {
             return Ok(());
         }
-        let kept = self.inodes.kept_bytes();
-        let full = kept > 0
-            && (inode.track.lock().is_pending() || self.unimported.contains(inode.ino))
-            && self
-                .look(inode)
-                .is_ok_and(|look| kept + look.stat.blocks * 512 > self.options.hooks.kept_bytes);
-        let short = self.inodes.is_short() || self.scan.keeps_much();
+        let (kept, bound) = (self.inodes.kept(), self.options.hooks.kept_bytes);
+        let is_kept = inode.track.lock().is_pending() || self.unimported.contains(inode.ino);
+        let bytes = match is_kept && kept.taken() > 0 {
+            true => self.look(inode).map_or(0, |look| look.stat.blocks * 512),
+            false => 0,
+        };
+        let full = bytes > 0 && !kept.has_room(bytes, bound);
         // What a full budget of bytes holds is given back later; descriptors are needed now.
         let waits = match self.is_store_slow() {
-            true if !self.inodes.is_very_short() => false,
+            true if !self.inodes.is_very_short() => {
+                if full {
+                    kept.lend(bytes, bound);
+                }
+                false
+            }
             true => !self.give_up_on_store(),
-            false => short || full,
+            // What was kept while the store did not answer holds descriptors as well.
+            false if kept.taken() > bound => full || self.inodes.is_very_short(),
+            false => full || self.inodes.is_short() || self.scan.keeps_much(),
         };
         if waits && self.makes_room() {
             return Err(Wait::Removed);

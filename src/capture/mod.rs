@@ -59,6 +59,7 @@ pub use trouble::floor;
 use crate::backing::Backing;
 use crate::format::record::{EpochKind, EpochRecord, EpochState, FromBefore};
 use crate::id::Epoch;
+use crate::inodes::budget::Budget;
 use crate::inodes::{Inode, Inodes};
 use crate::limits;
 use crate::store::{Store, StoreError};
@@ -185,7 +186,7 @@ pub struct Recorder {
     open: ArcSwap<Held>,
     cutter: Mutex<Cutter>,
     /// What the pending epochs weigh together (`limits::PENDING_WEIGHT`).
-    weight: AtomicU64,
+    weight: Budget,
     signal: Arc<Signal>,
     scan: scan_state::ScanState,
     rules: rules::LiveRules,
@@ -271,7 +272,7 @@ impl Recorder {
                 pending: VecDeque::new(),
                 given_up: 0,
             }),
-            weight: AtomicU64::new(0),
+            weight: Budget::default(),
             signal,
             scan: scan_state::ScanState::default(),
             rules: rules::LiveRules::load(&store)?,
@@ -398,7 +399,7 @@ impl Recorder {
             snapshots: Mutex::new(new),
             outcome: Mutex::new(None),
         });
-        self.weight.fetch_add(pending.weight, Ordering::Relaxed);
+        self.weight.take(pending.weight);
         cutter.pending.push_back(pending.clone());
         cutter.last_cut = Instant::now();
         drop(cutter);
@@ -425,13 +426,23 @@ impl Recorder {
 
     /// Whether one more epoch may be cut before those that are have been captured.
     fn has_room_for_epoch(&self) -> bool {
-        self.weight.load(Ordering::Relaxed) < self.options.hooks.pending_weight
+        self.weight.has_room(1, self.options.hooks.pending_weight)
     }
 
     /// Whether what is noted by now leaves room for more.
     fn has_room_for_notes(&self) -> bool {
-        let open = self.open.load().body.noted.load(Ordering::Relaxed);
-        self.weight.load(Ordering::Relaxed) + open < self.options.hooks.pending_weight
+        let (open, bound) = (self.open_notes(), self.options.hooks.pending_weight);
+        self.weight.has_room(open + 1, bound)
+    }
+
+    /// Makes room for one more: the store does not answer.
+    fn lend_notes(&self) {
+        let (open, bound) = (self.open_notes(), self.options.hooks.pending_weight);
+        self.weight.lend(open + 1, bound);
+    }
+
+    fn open_notes(&self) -> u64 {
+        self.open.load().body.noted.load(Ordering::Relaxed)
     }
 
     fn is_ending(&self) -> bool {

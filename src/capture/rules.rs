@@ -491,7 +491,7 @@ impl Recorder {
             unseen_mappings: false,
         });
         let weight = old.body.noted.load(Ordering::Relaxed) + limits::EPOCH_WEIGHT;
-        self.weight.fetch_add(weight, Ordering::Relaxed);
+        self.weight.take(weight);
         cutter.pending.push_back(Arc::new(Pending {
             body: old.body.clone(),
             weight,

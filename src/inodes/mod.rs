@@ -9,6 +9,7 @@
 //!
 //! Knows nothing of FUSE and nothing of history beyond the state that it keeps for it.
 
+pub mod budget;
 pub mod inode;
 mod name;
 pub mod ranges;
@@ -16,6 +17,7 @@ pub mod stash;
 pub mod track;
 pub mod tracked;
 
+use budget::Budget;
 use inode::{DATA_PINNED, RECENTLY_USED};
 pub use inode::{Inode, Place};
 use name::Name;
@@ -68,7 +70,8 @@ pub struct Inodes {
     /// O_PATH descriptors held, and how many may be.
     paths: AtomicU64,
     paths_max: u64,
-    kept_bytes: AtomicU64,
+    /// Bytes on the live disk that are kept for files without names.
+    kept: Budget,
     /// Data descriptors held, oldest first.
     open: Mutex<VecDeque<std::sync::Weak<Inode>>>,
     data_max: usize,
@@ -91,7 +94,7 @@ impl Inodes {
             root_device: stat.dev,
             paths: AtomicU64::new(1),
             paths_max: descriptors / 2,
-            kept_bytes: AtomicU64::new(0),
+            kept: Budget::default(),
             open: Mutex::default(),
             data_max: usize::try_from(descriptors / 8)
                 .unwrap_or(4096)
@@ -290,22 +293,21 @@ impl Inodes {
     pub fn keep_bytes(&self, track: &mut track::Track, bytes: u64) {
         if track.is_pending() && track.kept_bytes == 0 {
             track.kept_bytes = bytes;
-            self.kept_bytes.fetch_add(bytes, Ordering::Relaxed);
+            self.kept.take(bytes);
         }
     }
 
     /// Counts them out when nothing of it is to be captured any more.
     pub fn release_bytes(&self, track: &mut track::Track) {
         if track.kept_bytes > 0 && !track.is_pending() {
-            self.kept_bytes
-                .fetch_sub(track.kept_bytes, Ordering::Relaxed);
+            self.kept.give_back(track.kept_bytes);
             track.kept_bytes = 0;
         }
     }
 
     /// Bytes on the live disk that are kept for files without names.
-    pub fn kept_bytes(&self) -> u64 {
-        self.kept_bytes.load(Ordering::Relaxed)
+    pub fn kept(&self) -> &Budget {
+        &self.kept
     }
 
     /// So many descriptors are held that no further one should be kept for history.

@@ -21,10 +21,10 @@ const HANG: Duration = Duration::from_secs(14);
 const BOUND: Duration = Duration::from_secs(30);
 
 /// A file system that can be frozen; never left so.
-struct Freezer(PathBuf);
+pub struct Freezer(pub PathBuf);
 
 impl Freezer {
-    fn set(&self, frozen: bool) {
+    pub fn set(&self, frozen: bool) {
         let flag = if frozen { "-f" } else { "-u" };
         Cmd::new("fsfreeze").arg(flag).arg(&self.0).run().ok();
     }
@@ -136,7 +136,7 @@ fn work_for(mounted: &Mounted, time: Duration) -> (Duration, String) {
 
 /// How many operations had to wait for so long at least, by what the daemon counted: class n holds
 /// those below 2^n milliseconds.
-fn waited(report: &serde_json::Value, from_class: usize) -> u64 {
+pub fn waited(report: &serde_json::Value, from_class: usize) -> u64 {
     let waits = report["mounted"]["waits"].as_object().expect("an object");
     let of = |kind: &str| {
         let classes = waits[kind].as_array().expect("a list");

@@ -24,6 +24,7 @@ mod missing;
 mod model;
 mod names;
 mod order;
+mod pace;
 mod preserve;
 mod purge;
 mod quickstart;

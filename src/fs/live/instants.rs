@@ -233,7 +233,7 @@ fn who_removes_more_than_may_be_kept_waits_for_a_capture() {
     scene.let_capture();
     assert_eq!(until_done(|| remove(2)), Ok(()));
     scene.recorder().sync(Patience::ENDLESS).expect("recorded");
-    assert_eq!(scene.live.inodes.kept_bytes(), 0);
+    assert_eq!(scene.live.inodes.kept().taken(), 0);
     scene.end();
 }
 

@@ -64,7 +64,7 @@ fn a_change_of_what_is_left_out_costs_the_look_up_of_its_mark() {
     assert_eq!((status.pending_files, status.pending_states), (0, 0));
     assert_eq!(status.pending_bytes, 0);
     assert_eq!(recorder.cut_work(), cuts);
-    assert_eq!(recorder.inodes().kept_bytes(), 0);
+    assert_eq!(recorder.inodes().kept().taken(), 0);
     assert!(inode.track.is_idle());
     recorder.finish(&|_| {}).expect("all is recorded");
 }

@@ -423,3 +423,41 @@ fn a_full_memory_keeps_nobody_waiting_for_a_store_that_does_not_answer() {
     assert_eq!(scene.live.recorder().status().lost_files, 0);
     scene.end();
 }
+
+#[test]
+fn beyond_the_bound_of_notes_nobody_waits_for_a_store_that_does_not_answer() {
+    let scene = Scene::new(Options {
+        settle: Duration::ZERO,
+        hooks: crate::capture::Hooks {
+            pending_weight: 10 * limits::EPOCH_WEIGHT,
+            ..crate::capture::Hooks::default()
+        },
+        ..options()
+    });
+    scene.kv.hold(true);
+    scene.overwrite("old", b"1");
+    scene.overwrite("old", b"2");
+    scene.wait_for("a call that lasts", || {
+        scene.store.longest_call() >= limits::STORE_SLOW
+    });
+    let (old, over) = (scene.ino("old"), scene.ino("over"));
+    for round in 0..50_u8 {
+        // The first cuts, the second notes one more file.
+        for ino in [old, over] {
+            let written = scene
+                .live
+                .write(&CALLER, ino, 0, &[round; 300], false, false);
+            assert_eq!(written, Ok(300), "round {round}");
+        }
+    }
+    assert!(!scene.is_stopped(), "the store has not hung for so long");
+    scene.kv.hold(false);
+    scene
+        .live
+        .recorder()
+        .sync(Patience::ENDLESS)
+        .expect("recorded");
+    scene.must_be_recorded("all");
+    assert_eq!(scene.live.recorder().status().lost_files, 0);
+    scene.end();
+}
