@@ -6,7 +6,7 @@ use rand::rngs::StdRng;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-const MIB: u64 = 192;
+const MIB: u64 = 384;
 
 /// What the image of the file system lies on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

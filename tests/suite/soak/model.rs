@@ -7,8 +7,12 @@ use rand::rngs::StdRng;
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
 use std::io;
+use std::ops::Range;
 use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, PermissionsExt};
 use std::path::Path;
+
+/// Bytes of a write whose chunks are too many for the log of the store (`LOGGED_CHUNKS`).
+const LARGE: Range<usize> = 5_000_000..6_000_000;
 
 /// One system call.
 #[derive(Clone, Debug)]
@@ -77,6 +81,19 @@ impl Op {
 }
 
 impl Op {
+    /// Whether it changes the very file by this name, which it has afterwards.
+    pub fn changes(&self, name: &str) -> bool {
+        match self {
+            Op::Create(path)
+            | Op::Write { path, .. }
+            | Op::Truncate { path, .. }
+            | Op::Chmod { path, .. } => path == name,
+            Op::Rename { to, .. } => to == name,
+            Op::Link { from, to } => from == name || to == name,
+            Op::Unlink(_) | Op::Mkdir(_) | Op::Rmdir(_) | Op::Fsync(_) => false,
+        }
+    }
+
     /// Whether it does something to a file by this name, or to a directory above it.
     pub fn touches(&self, path: &str) -> bool {
         let above = |other: &String| path == other || path.starts_with(&format!("{other}/"));
@@ -332,15 +349,16 @@ impl Model {
                 } else {
                     size
                 };
-                let max = if random.random_bool(0.05) {
-                    400_000
-                } else {
-                    20_000
+                let is_large = |plain: &Plain| plain.content.len() > LARGE.start / 2;
+                let len = match random.random_range(0..100) {
+                    0..5 => 1..400_000,
+                    5..8 if taste == Taste::Sync && !self.files().any(is_large) => LARGE,
+                    _ => 1..20_000,
                 };
                 Op::Write {
                     path: file,
                     at,
-                    len: random.random_range(1..max),
+                    len: random.random_range(len),
                     seed: random.random(),
                 }
             }
@@ -442,6 +460,6 @@ pub enum Taste {
     Mixed,
     /// Mostly removals and renames over.
     Remove,
-    /// With calls of fsync.
+    /// With calls of fsync, and now and then a large write.
     Sync,
 }

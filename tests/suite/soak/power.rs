@@ -40,6 +40,8 @@ struct Power<'a> {
     images: Vec<Image>,
     random: StdRng,
     flushed: usize,
+    /// Of these, by the name before a directory above was renamed.
+    former: usize,
     dropped: usize,
 }
 
@@ -66,7 +68,7 @@ fn cut_off(name: &str, kind: Kind, images: u64) -> usize {
     Boot::private(&folder, |boot| {
         let host = LoopFs::new(&sandbox, "host", "xfs", 3 << 10, &[]);
         let mut all = Looked::default();
-        let (mut done, mut flushed, mut dropped) = (0, 0, 0);
+        let (mut done, mut flushed, mut former, mut dropped) = (0, 0, 0, 0);
         while done < images {
             let count = BATCH.min(images - done);
             let victim = Victim::new(kind, host.path(), sandbox.path());
@@ -79,6 +81,7 @@ fn cut_off(name: &str, kind: Kind, images: u64) -> usize {
                 images: Vec::new(),
                 random: StdRng::seed_from_u64(random.random()),
                 flushed: 0,
+                former: 0,
                 dropped: 0,
             };
             power.work(count);
@@ -93,10 +96,12 @@ fn cut_off(name: &str, kind: Kind, images: u64) -> usize {
                 done += 1;
             }
             flushed += power.flushed;
+            former += power.former;
             dropped += power.dropped;
         }
         println!(
-            "{name}: {images} images: {all:?}, {flushed} after fsync, {dropped} writes dropped"
+            "{name}: {images} images: {all:?}, {flushed} after fsync ({former} by a former name), \
+             {dropped} writes dropped"
         );
         assert!(all.states as u64 >= images, "states were looked at");
         dropped
@@ -234,12 +239,17 @@ impl Power<'_> {
                 if !acknowledged || touched(flushed) {
                     continue;
                 }
-                let path = work.join(&record.name).join(&flushed.names[0]);
-                let content = fs::read(&path);
-                let content = content.unwrap_or_else(|error| panic!("{path:?}: {error}"));
-                let hash = blake3::hash(&content);
-                assert_eq!(hash, flushed.hash, "{path:?} after its fsync");
+                let places = record.places(flushed);
+                let holds = |place: &String| {
+                    let content = fs::read(work.join(&record.name).join(place));
+                    content.is_ok_and(|content| blake3::hash(&content) == flushed.hash)
+                };
+                let place = places.iter().position(holds);
+                let place = place.unwrap_or_else(|| {
+                    panic!("{}: {places:?} after an fsync", record.name);
+                });
                 self.flushed += 1;
+                self.former += usize::from(place > 0);
             }
         }
     }

@@ -210,6 +210,26 @@ impl Record {
         None
     }
 
+    /// Where a flushed file may be found: by its name, or by one that it had since it was changed
+    /// itself and before a directory above it was renamed. That is no change of the file, so ext4
+    /// need not flush it with the file.
+    pub fn places(&self, flushed: &Flushed) -> Vec<String> {
+        let mut places = vec![flushed.names[0].clone()];
+        let ops = self.states[..=flushed.state].iter().rev();
+        for op in ops.filter_map(|state| state.op.as_ref()) {
+            let name = &places[places.len() - 1];
+            if op.changes(name) {
+                break;
+            }
+            if let Op::Rename { from, to } = op
+                && let Some(rest) = name.strip_prefix(&format!("{to}/"))
+            {
+                places.push(format!("{from}/{rest}"));
+            }
+        }
+        places
+    }
+
     /// The tree in a state.
     pub fn at(&self, state: usize) -> Model {
         let base = self.bases.iter().rev().find(|(at, _)| *at <= state);
