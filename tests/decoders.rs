@@ -9,13 +9,20 @@ use rand::{Rng, RngCore, SeedableRng};
 use rewindfs::control::protocol::Hello;
 use rewindfs::control::request::{Reply, Request};
 use rewindfs::control::wire;
-use rewindfs::format::keeping::{Deleted, PolicyRecord};
+use rewindfs::format::alarm::{Alarm, AlarmKind};
+use rewindfs::format::keeping::{
+    Deleted, HintRecord, Policy, PolicyRecord, RulesRecord, Unsettled, UnsettledFile,
+};
 use rewindfs::format::key::{self, Family};
 use rewindfs::format::lthash::LtHash;
 use rewindfs::format::record::*;
 use rewindfs::format::value;
 use rewindfs::id::{ActorId, ChunkNumber, Epoch, FileId, Hash, SnapshotId};
 use rewindfs::limits;
+use rewindfs::pattern::{Matcher, Rules};
+use rewindfs::store::purge::Tombstone;
+use rewindfs::store::scrub::Scrub;
+use rewindfs::store::{SnapshotAction, SnapshotEvent};
 use rewindfs::time::Timestamp;
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
@@ -67,13 +74,24 @@ fn inputs() -> u32 {
 /// Feeds a decoder with bytes that are random, and with bytes that were valid before a few of
 /// them were changed, doubled, cut off or moved.
 fn torture(name: &str, per_byte: usize, valid: &[Vec<u8>], decode: impl Fn(&[u8])) {
+    torture_some(name, inputs(), per_byte, valid, decode);
+}
+
+/// The same with so many inputs.
+fn torture_some(
+    name: &str,
+    inputs: u32,
+    per_byte: usize,
+    valid: &[Vec<u8>],
+    decode: impl Fn(&[u8]),
+) {
     let seed = number("REWINDFS_SEED").unwrap_or_else(|| rand::rng().next_u64());
     println!("{name}: REWINDFS_SEED={seed}");
     let mut random = StdRng::seed_from_u64(seed);
     for bytes in valid {
         decode(bytes);
     }
-    for _ in 0..inputs() {
+    for _ in 0..inputs {
         let bytes = hostile(&mut random, valid);
         TAKEN.set(0);
         decode(&bytes);
@@ -289,6 +307,144 @@ fn records_of_the_store() {
 }
 
 #[test]
+fn records_of_what_was_done() {
+    let alarm = Alarm {
+        kind: AlarmKind::Destroyed,
+        files: 1000,
+        folder: b"a/b".to_vec(),
+        tgid: 1,
+        comm: b"rm".to_vec(),
+        job: b"sh".to_vec(),
+        before: Some(Timestamp(2)),
+        until: None,
+    };
+    let reason = || "why".to_owned();
+    let policy = Policy::default();
+    let actions = [
+        SnapshotAction::Made,
+        SnapshotAction::Renamed { to: reason() },
+        SnapshotAction::Held {
+            until: Some(Timestamp(1)),
+            reason: reason(),
+        },
+        SnapshotAction::Pruned {
+            since: Timestamp(1),
+            states: 2,
+            bytes: 3,
+        },
+        SnapshotAction::Alarm(Box::new(alarm)),
+        SnapshotAction::AlarmSet { files: 300 },
+        SnapshotAction::LeftOut {
+            rules: rules(),
+            reason: reason(),
+        },
+        SnapshotAction::Repaired {
+            mended: 1,
+            given_up: 2,
+        },
+        SnapshotAction::Purged {
+            versions: 1,
+            bytes: 2,
+            reason: reason(),
+        },
+        SnapshotAction::ReleasedFor { reason: reason() },
+        SnapshotAction::PolicyFor {
+            policy,
+            reason: reason(),
+        },
+    ];
+    let line = |action| SnapshotEvent {
+        time: Timestamp(4),
+        by_uid: 5,
+        name: "name".to_owned(),
+        action,
+    };
+    let lines = actions.map(|action| value::pack(&line(action)));
+    record::<SnapshotEvent>("a line of the log", lines.to_vec());
+    let run = Run {
+        name: "run".to_owned(),
+        command: b"make\0all\0".to_vec(),
+        by_uid: 1,
+        started: Timestamp(2),
+        ended: Some(Timestamp(3)),
+        undoes: true,
+    };
+    record::<Run>("run", vec![value::pack(&run)]);
+    let changes = (What::CONTENT, vec![ActorId(300); 4]);
+    record::<(What, Vec<ActorId>)>("a line of changes", vec![value::pack(&changes)]);
+    let unsettled = Unsettled {
+        files: vec![UnsettledFile {
+            path: b"a/b".to_vec(),
+            by: ActorId(3),
+            age_ms: 300,
+        }],
+        more: vec![(ActorId(3), 7)],
+    };
+    record::<Unsettled>("unsettled", vec![value::pack(&unsettled)]);
+    let tombstone = Tombstone {
+        time: Timestamp(1),
+        by_uid: 2,
+        reason: reason(),
+        contents: vec![HASH; 3],
+        check: HASH,
+    };
+    record::<Tombstone>("tombstone", vec![value::pack(&tombstone)]);
+    let mended = (Timestamp(1), 2_u32, Some(HASH), None::<Hash>);
+    record::<(Timestamp, u32, Option<Hash>, Option<Hash>)>("mended", vec![value::pack(&mended)]);
+    let scrub = Scrub {
+        begun: Some(Timestamp(1)),
+        next: 300,
+        ..Scrub::default()
+    };
+    record::<Scrub>("background check", vec![value::pack(&scrub)]);
+    let from_before = FromBefore {
+        files: 300,
+        bytes: 1 << 40,
+    };
+    record::<FromBefore>("from before", vec![value::pack(&from_before)]);
+}
+
+fn rules() -> Rules {
+    Rules {
+        patterns: vec!["/a/**/[b-d]*.{o,a}".to_owned(), "!keep\\ ".to_owned()],
+        caches: true,
+        max_file_bytes: Some(9),
+    }
+}
+
+/// What a pattern is made into takes room, however few bytes it has.
+const PER_PATTERN: usize = 64 << 10;
+
+#[test]
+fn rules_of_what_is_left_out() {
+    let rules = RulesRecord {
+        rules: rules(),
+        time: Timestamp(1),
+        by_uid: 7,
+        from: Some(Epoch(4)),
+    };
+    let valid = vec![value::pack(&rules)];
+    record::<RulesRecord>("rules", valid.clone());
+    // Whoever loads them makes them ready.
+    torture_some("ready rules", inputs() / 10, PER_PATTERN, &valid, |bytes| {
+        if let Ok(record) = value::unpack::<RulesRecord>(bytes)
+            && let Ok(matcher) = Matcher::new(record.rules)
+        {
+            let _ = black_box(matcher.pattern_for_all(b"a/x/c.o", false).is_some());
+            let _ = black_box(matcher.decides_below(b"a"));
+        }
+    });
+    let hint = HintRecord {
+        time: Timestamp(1),
+        folder: b"a/b".to_vec(),
+        bytes: 5,
+        total: 9,
+        is_cache: true,
+    };
+    record::<HintRecord>("hint", vec![value::pack(&hint)]);
+}
+
+#[test]
 fn chunk_lists() {
     let list = ChunkList {
         cutting: Cutting::ContentDefined,
@@ -361,23 +517,26 @@ fn keys() {
 
 #[test]
 fn messages_on_the_socket() {
-    fn framed<T: serde::Serialize>(message: &T) -> Vec<u8> {
-        let mut bytes = Vec::new();
-        wire::send(&mut bytes, message).expect("a short message");
-        bytes
+    // One of each kind, as the protocol's own test writes them down.
+    let lines = include_str!("../src/control/protocol.txt").lines().skip(1);
+    let framed = |line: &str| {
+        let length = u32::try_from(line.len()).expect("a short message");
+        [&length.to_le_bytes(), line.as_bytes()].concat()
+    };
+    let valid: Vec<Vec<u8>> = lines.map(framed).collect();
+    let mut understood = [0; 3];
+    for message in &valid {
+        let read = [
+            wire::receive::<Hello>(&mut &message[..]).is_ok(),
+            wire::receive::<Request>(&mut &message[..]).is_ok(),
+            wire::receive::<Reply>(&mut &message[..]).is_ok(),
+        ];
+        assert!(read.contains(&true), "{}", String::from_utf8_lossy(message));
+        for (count, read) in understood.iter_mut().zip(read) {
+            *count += usize::from(read);
+        }
     }
-    let valid = [
-        framed(&Hello::own()),
-        framed(&Request::Status),
-        framed(&Request::Delete {
-            name: "x\u{e9}".into(),
-            now: true,
-        }),
-        framed(&Request::Rename {
-            old: "a".into(),
-            new: "b".into(),
-        }),
-    ];
+    assert!(understood[1] >= 30 && understood[2] >= 50, "{understood:?}");
     torture("messages", PER_BYTE_OF_RECORD, &valid, |bytes| {
         let _ = black_box(wire::receive::<Hello>(&mut &bytes[..]));
         let _ = black_box(wire::receive::<Request>(&mut &bytes[..]));

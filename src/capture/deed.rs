@@ -399,6 +399,8 @@ impl Recorder {
             held.body.note_inode(inode);
         }
         if let Some(version) = track.version(epoch) {
+            // Kept before a move that failed, or did not end the epoch: that is not its end.
+            (version.look, version.xattrs) = (None, None);
             version.what = version.what.with(what);
             version.note_actor(actor);
         }

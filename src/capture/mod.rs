@@ -88,6 +88,8 @@ pub struct Options {
     pub off: bool,
     /// What becomes of content from before the first mount.
     pub import: Import,
+    /// The name under which the past is shown; `None`: it is not.
+    pub snapdir: Option<Vec<u8>>,
     /// What tests set.
     pub hooks: Hooks,
 }
@@ -112,6 +114,7 @@ impl Default for Options {
             min_free: None,
             off: false,
             import: Import::All,
+            snapdir: None,
             hooks: Hooks::default(),
         }
     }

@@ -170,6 +170,9 @@ impl Recorder {
             }
             Err(error) => return Err(error.into()),
         };
+        if self.options.snapdir.as_deref() == Some(name) {
+            self.note_shadowed(reading.directory);
+        }
         if !self.records_name(reading.directory, name, child.kind) {
             self.inodes.unpin(&child);
             return Ok(());

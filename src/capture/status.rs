@@ -1,12 +1,14 @@
 //! What is told of the capture, and the small books that it keeps for that.
 
 use super::Recorder;
+use crate::backing;
 use crate::format::record::{Actor, LostReason};
 use crate::id::ActorId;
 use crate::inodes::Inode;
 use crate::time::Timestamp;
 use parking_lot::Mutex;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -62,8 +64,8 @@ pub struct UnreadableFile {
 #[derive(Default)]
 struct Unreadable {
     all: BTreeSet<u64>,
-    /// The first of them, by name: at most `NAMED_MAX`.
-    named: BTreeMap<u64, UnreadableFile>,
+    /// The first of them, by name: at most `NAMED_MAX`; pinned, since their paths may change.
+    named: BTreeMap<u64, (Arc<Inode>, UnreadableFile)>,
 }
 
 /// See the module's head.
@@ -71,7 +73,8 @@ struct Unreadable {
 pub(super) struct Counters {
     last: Mutex<Option<Timestamp>>,
     unreadable: Mutex<Unreadable>,
-    shadowed: Mutex<BTreeMap<String, Timestamp>>,
+    /// By number, pinned, `NAMED_MAX` at most.
+    shadowed: Mutex<BTreeMap<u64, (Arc<Inode>, Timestamp)>>,
     reserved: Mutex<BTreeSet<String>>,
     actors: Mutex<HashMap<Arc<Actor>, ActorId>>,
     cuts: AtomicU64,
@@ -138,7 +141,10 @@ impl Recorder {
         drop(cutter);
         let (lost_files, mut named) = {
             let unreadable = self.counters.unreadable.lock();
-            let named: Vec<_> = unreadable.named.values().cloned().collect();
+            let named = unreadable.named.values();
+            let named: Vec<_> = named
+                .map(|(inode, file)| self.at_place(inode, file))
+                .collect();
             (unreadable.all.len() as u64, named)
         };
         named.sort_by(|one, other| one.path.cmp(&other.path));
@@ -151,17 +157,26 @@ impl Recorder {
             stopped: (!self.trouble.is_recording()).then(|| self.trouble.reason()),
             lost_files,
             unreadable: named,
-            shadowed: self.counters.shadowed.lock().clone(),
+            shadowed: self.shadowed(),
         }
     }
 
+    fn shown(&self, inode: &Inode) -> String {
+        let path = self.inodes.path_of(inode).join(&b'/');
+        String::from_utf8_lossy(&path).into_owned()
+    }
+
+    /// Where it is now, as long as it has a name.
+    fn at_place(&self, inode: &Inode, file: &UnreadableFile) -> UnreadableFile {
+        let mut file = file.clone();
+        if inode.place().is_some() {
+            file.path = self.shown(inode);
+        }
+        file
+    }
+
     pub(super) fn note_unreadable(&self, inode: &Arc<Inode>, reason: LostReason) {
-        let path = self.inodes.path_of(inode);
-        let path: Vec<_> = path
-            .iter()
-            .map(|name| String::from_utf8_lossy(name))
-            .collect();
-        let path = path.join("/");
+        let path = self.shown(inode);
         let mut unreadable = self.counters.unreadable.lock();
         if unreadable.all.insert(inode.ino) {
             log::warn!("the content of {path} could not be recorded: {reason:?}");
@@ -172,7 +187,8 @@ impl Recorder {
                     reason,
                     since,
                 };
-                unreadable.named.insert(inode.ino, file);
+                self.inodes.pin(inode);
+                unreadable.named.insert(inode.ino, (inode.clone(), file));
             }
         }
     }
@@ -180,23 +196,45 @@ impl Recorder {
     /// A file was recorded, or has gone.
     pub(super) fn note_readable(&self, inode: &Inode) {
         let mut unreadable = self.counters.unreadable.lock();
-        if unreadable.all.remove(&inode.ino) {
-            unreadable.named.remove(&inode.ino);
-        }
+        let known = match unreadable.all.remove(&inode.ino) {
+            true => unreadable.named.remove(&inode.ino),
+            false => None,
+        };
+        drop(unreadable);
+        self.unpin_all(known.map(|(inode, _)| inode));
     }
 
     /// A folder holds a real entry of the name that the view of the past has.
-    pub fn note_shadowed(&self, folder: &Inode) {
-        let path = self.inodes.path_of(folder);
-        let path: Vec<_> = path
-            .iter()
-            .map(|name| String::from_utf8_lossy(name))
-            .collect();
+    pub fn note_shadowed(&self, folder: &Arc<Inode>) {
         let mut shadowed = self.counters.shadowed.lock();
-        if shadowed.len() < NAMED_MAX {
-            shadowed
-                .entry(path.join("/"))
-                .or_insert_with(Timestamp::now);
+        if shadowed.len() < NAMED_MAX && !shadowed.contains_key(&folder.ino) {
+            self.inodes.pin(folder);
+            shadowed.insert(folder.ino, (folder.clone(), Timestamp::now()));
         }
+    }
+
+    /// Those of them that still do, by their paths of now.
+    fn shadowed(&self) -> BTreeMap<String, Timestamp> {
+        let known: Vec<_> = self.counters.shadowed.lock().values().cloned().collect();
+        let mut all = BTreeMap::new();
+        for (folder, since) in known {
+            if self.is_shadowed(&folder) {
+                all.insert(self.shown(&folder), since);
+            } else {
+                let known = self.counters.shadowed.lock().remove(&folder.ino);
+                self.unpin_all(known.map(|(folder, _)| folder));
+            }
+        }
+        all
+    }
+
+    fn is_shadowed(&self, folder: &Inode) -> bool {
+        let Some(name) = &self.options.snapdir else {
+            return true;
+        };
+        let found = folder
+            .path(self.inodes.backing().root())
+            .and_then(|folder| backing::stat_at(folder.as_fd(), name));
+        found.is_ok()
     }
 }

@@ -44,7 +44,7 @@ for round in $(seq "$rounds"); do
     make -s -j2 all; "$program" sync "$work"; make -s clean; "$program" sync "$work"
     echo "round $round: make all and clean: $(told) alarms so far"
     cd "$work/tree"
-    find . -name '*.rs' | head -n 300 | xargs sed -i 's/fn /fn  /'; "$program" sync "$work"
+    find . -name '*.rs' | sed -n 1,300p | xargs sed -i 's/fn /fn  /'; "$program" sync "$work"
     echo "round $round: 300 files edited by sed: $(told) alarms so far"
 done
 cd "$work"

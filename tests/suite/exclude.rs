@@ -146,6 +146,25 @@ fn a_folder_that_is_left_out_is_named_by_where_it_stands_now() {
 }
 
 #[test]
+fn what_is_changed_after_a_move_that_failed_is_recorded() {
+    let sandbox = Sandbox::new("exclude-failed-move");
+    make(sandbox.work().join("plain"));
+    make(sandbox.work().join("out/full/x"));
+    let mounted = sandbox.mount("interval=1h,settle=1h");
+    policy(&mounted.dir, &["--exclude", "/out/"]).ok();
+    mounted.snapshot("before");
+    let plain = mounted.join("plain");
+    let mode = |mode| fs::set_permissions(&plain, PermissionsExt::from_mode(mode)).expect("chmod");
+    mode(0o777);
+    let failed = fs::rename(&plain, mounted.join("out/full"));
+    assert_eq!(sys::errno(&failed), libc::ENOTEMPTY);
+    mode(0o700);
+    mounted.snapshot("after");
+    let recorded = fs::metadata(mounted.past("after", "plain")).expect("stat");
+    assert_eq!(recorded.mode() & 0o7777, 0o700);
+}
+
+#[test]
 fn what_a_rule_took_away_nobody_deleted_and_what_comes_back_nobody_made() {
     let sandbox = Sandbox::new("exclude-doings");
     project(&sandbox.work());

@@ -38,6 +38,15 @@ const RAMPAGES: [&str; 7] = [
     "python3 -c 'import shutil; shutil.rmtree(\".snapshots\", ignore_errors=True)'",
 ];
 
+/// The same beside the mounted directory: all of it, what is mounted too.
+const FROM_ABOVE: [&str; 5] = [
+    "rm -rf work",
+    "find work -delete",
+    "mkdir -p empty; rsync -a --delete --force empty/ work/",
+    "git init -q . 2> /dev/null; git clean -fdxq work; rm -rf .git",
+    "python3 -c 'import shutil; shutil.rmtree(\"work\", ignore_errors=True)'",
+];
+
 /// Never anywhere but in a folder of this test: what is not there is not entered.
 fn rampage(dir: &Path, line: &str) {
     let text = dir.to_str().expect("UTF-8");
@@ -83,12 +92,13 @@ fn no_rampage_destroys_a_state() {
         rampage(&mounted.past("one", ""), &inside);
         all_come_back(&mounted, &format!("{line}, inside a state"));
     }
-    // From above: all of it, the mounted directory too.
-    let above = "rm -rf work; find work -delete; \
-                 python3 -c 'import shutil; shutil.rmtree(\"work\", ignore_errors=True)'";
-    rampage(sandbox.path(), above);
-    assert!(!mounted.join("folder/file").exists(), "it did go wild");
-    all_come_back(&mounted, above);
+    for line in FROM_ABOVE {
+        rampage(sandbox.path(), line);
+        assert!(!mounted.join("folder/file").exists(), "it did go wild");
+        all_come_back(&mounted, line);
+        fs::create_dir_all(mounted.join("folder")).expect("mkdir");
+        write(mounted.join("folder/file"), "3");
+    }
     mounted.umount();
     let mounted = sandbox.mount_now("");
     all_come_back(&mounted, "the next mount");

@@ -55,7 +55,6 @@ fn whatever_is_missing_is_in_one_list_with_its_reason_and_since_when() {
     let mut sleep = Command::new("sleep");
     let _inside = Standing(sleep.arg("1000").current_dir(&work).spawn().expect("sleep"));
     let mounted = sandbox.mount("");
-    fs::read_dir(mounted.join("his-project/.snapshots")).expect("theirs");
     let sound = list(&told(&mounted, &sandbox.program(), "0"));
     assert_eq!(sound.keys().collect::<Vec<_>>(), ["process", "shadowed"]);
     mounted
@@ -67,7 +66,6 @@ fn whatever_is_missing_is_in_one_list_with_its_reason_and_since_when() {
     mounted.kill();
     write(work.join("file"), "two");
     let mounted = sandbox.mount("interval=1h,settle=1h");
-    fs::read_dir(mounted.join("his-project/.snapshots")).expect("theirs");
     let disk = mounted.join("his-disk");
     Cmd::new("mount")
         .args(["-t", "tmpfs", "none"])
@@ -121,6 +119,15 @@ fn whatever_is_missing_is_in_one_list_with_its_reason_and_since_when() {
         page.clone().says(what).says(why);
     }
     assert!(full["unrecorded"]["until"].is_string());
+    // By where it stands now, and no longer than it is there.
+    let theirs = |folder: &str| {
+        let status = told(&mounted, &program, "0");
+        status["left_out"]["shadowed"] == serde_json::json!([folder])
+    };
+    fs::rename(mounted.join("his-project"), mounted.join("his-other")).expect("mv");
+    assert!(theirs("his-other"));
+    fs::rename(mounted.join("his-other"), mounted.join("his-project")).expect("mv");
+    assert!(theirs("his-project"));
     // Everybody hears of all of it, and of no name.
     let status = told(&mounted, &program, NOBODY);
     let for_all = list(&status);
@@ -135,4 +142,6 @@ fn whatever_is_missing_is_in_one_list_with_its_reason_and_since_when() {
     }
     let text = status.to_string();
     assert!(!text.contains("his-") && !text.contains("sleep"), "{text}");
+    fs::remove_dir(mounted.join("his-project/.snapshots")).expect("rmdir");
+    assert!(!list(&told(&mounted, &program, "0")).contains_key("shadowed"));
 }

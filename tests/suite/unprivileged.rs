@@ -238,6 +238,11 @@ fn what_the_daemon_may_not_read_is_named_and_tried_again() {
         .collect();
     let why = Some("the user who mounted may not read it");
     assert_eq!(unreadable, [(Some("closed"), why), (Some("foreign"), why)]);
+    // By where they stand now.
+    home.sh("mkdir $W/moved; mv $W/closed $W/moved/; mv $W/moved $W/away")
+        .ok();
+    assert_eq!(left_out(), ["away/closed", "foreign"]);
+    home.sh("mv $W/away/closed $W; rmdir $W/away").ok();
     // With their attributes, and not as empty files.
     let run = home.sh("cd $W/.snapshots/first; stat -c '%n %a %s' closed foreign open");
     assert_eq!(run.ok().out, "closed 0 6\nforeign 600 7\nopen 644 5\n");

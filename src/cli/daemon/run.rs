@@ -7,6 +7,7 @@
 
 use super::super::error::Error;
 use super::super::exit::Exit;
+use super::super::option::Snapdir;
 use super::super::quantity::{count, size};
 use super::job::{Import, Job, News};
 use super::log::{self as logging, Logging};
@@ -221,6 +222,8 @@ impl Daemon {
             min_free: job.options.min_free,
             off: job.options.no_history,
             import,
+            snapdir: (job.options.snapdir != Snapdir::Disabled)
+                .then(|| job.options.snapdir_name.clone().into_bytes()),
             hooks: rehearsal::hooks(),
         };
         let recorder =

@@ -25,7 +25,10 @@ const RULES: [Rule; 4] = [
     ("/out/", |path, is_dir| is_dir && path == "out"),
     ("b/", |path, is_dir| is_dir && name_of(path) == "b"),
     ("*.o", |path, _| path.ends_with(".o")),
-    ("/a/f", |path, _| path == "a/f"),
+    // What a folder's place decides about what is in it.
+    ("/*/f", |path, _| {
+        path.matches('/').count() == 1 && name_of(path) == "f"
+    }),
 ];
 
 fn name_of(path: &str) -> &str {
@@ -84,9 +87,30 @@ impl Work {
         path
     }
 
+    /// A path that is there, if anything is.
+    fn existing(&mut self) -> PathBuf {
+        let mut path = self.root.clone();
+        for _ in 0..self.rng.random_range(1..=3) {
+            let listing = fs::read_dir(&path).into_iter().flatten().flatten();
+            let mut names: Vec<_> = listing.map(|entry| entry.file_name()).collect();
+            names.sort();
+            match names.choose(&mut self.rng) {
+                Some(name) => path.push(name),
+                None => break,
+            }
+        }
+        match path == self.root {
+            true => self.path(),
+            false => path,
+        }
+    }
+
     /// Errors are part of the game: the disk is the truth.
     fn operation(&mut self) {
-        let (path, other) = (self.path(), self.path());
+        let (path, other) = match self.rng.random_bool(0.5) {
+            true => (self.existing(), self.path()),
+            false => (self.path(), self.path()),
+        };
         self.fresh += 1;
         let bytes = noise(self.fresh, self.rng.random_range(0..9000));
         let kind = self.rng.random_range(0..20);
