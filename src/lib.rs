@@ -1,9 +1,10 @@
 //! rewindfs: a FUSE file system that keeps every past state of a working directory.
 //!
 //! The layers, each of which knows only those below it (docs/architecture.md has the map):
-//! cli, fuse, control, fs, history, capture, retention, inodes, store, format, backing, and the plain
+//! cli, fuse, control, archive, fs, history, capture, retention, inodes, store, format, backing, and the plain
 //! vocabulary of id, name, pattern, limits and time.
 
+pub mod archive;
 pub mod backing;
 pub mod capture;
 pub mod cli;

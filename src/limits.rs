@@ -311,3 +311,21 @@ pub const HEAVY_FOLDERS: usize = 1024;
 pub const HINTS_MAX: usize = 100;
 /// How long `status` shows it: who looks once a day sees it.
 pub const HINT_NEWS: Duration = Duration::from_secs(24 * 3600);
+/// Bytes of records, or of chunks, that go to another store at once, about; few in tests, so that
+/// there are many pages.
+pub const EXPORT_PAGE: usize = if cfg!(test) { 2 << 10 } else { 2 << 20 };
+/// Chunks that are asked for at once for another store.
+pub const EXPORT_CHUNKS: usize = 1000;
+/// Bytes of a pack in a repository, about: few enough to be sent again, enough for a provider that
+/// takes money for each.
+pub const PACK_BYTES: usize = 16 << 20;
+/// Chunks that one object of an index names, about.
+pub const INDEX_CHUNKS: usize = 200_000;
+/// Objects that are sent to a repository at once.
+pub const UPLOADS: usize = 4;
+/// Packs that are fetched from a repository at once.
+pub const DOWNLOADS: usize = 4;
+/// Longest message while a store is sent, bytes: a chunk list of the longest kind and its frame.
+pub const EXPORT_FRAME: u32 = LIST_PLAIN_MAX + (16 << 20);
+/// How long the other side may say nothing while a store is sent: it may be sending elsewhere.
+pub const EXPORT_IDLE: Duration = Duration::from_secs(3600);

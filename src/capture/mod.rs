@@ -501,7 +501,7 @@ impl Cutter {
 }
 
 /// What the file systems of Linux take for "now": the clock of the last timer tick.
-fn now_of_file_system() -> crate::format::record::FileTime {
+pub fn now_of_file_system() -> crate::format::record::FileTime {
     let now = rustix::time::clock_gettime(rustix::time::ClockId::RealtimeCoarse);
     crate::format::record::FileTime {
         sec: now.tv_sec,

@@ -80,6 +80,10 @@ fn states(view: &View<'_>) -> Result<Vec<State>, StoreError> {
             *at = deleted.time.max(*at);
         }
     }
+    for sent in view.sent()? {
+        named.insert(sent.epoch, Named::Sent);
+        named.insert(sent.full_epoch, Named::Sent);
+    }
     for (_, snapshot) in view.snapshots()? {
         for epoch in snapshot.base.into_iter().chain([snapshot.epoch]) {
             named.insert(epoch, Named::Snapshot);

@@ -1,10 +1,12 @@
 //! Exactly what a person can type, and nothing about what it means. `--help`, the completions
 //! and the manual pages are made from it.
 
+mod elsewhere;
 mod help;
 mod keep;
 mod look;
 
+pub use elsewhere::*;
 pub use help::command;
 pub use keep::*;
 pub use look::*;
@@ -75,6 +77,12 @@ pub enum Command {
     Undo(Undo),
     /// Run CMD so that all it does can be taken back as one
     Run(Run),
+    /// Send what is kept, or what is new of it, elsewhere
+    Backup(Backup),
+    /// Show what was sent there, and what of it is broken
+    Backups(Backups),
+    /// Get a directory and its past back from there
+    Recover(Recover),
     /// Return when all that was changed before is recorded
     Sync(Sync),
     /// Show what is recorded, what is not, and what needs a person

@@ -4,6 +4,7 @@
 use super::exit::Exit;
 use super::option::BadOption;
 use super::quote::quote;
+use crate::archive::ArchiveError;
 use crate::control::check::Problem;
 use crate::control::client::ClientError;
 use crate::control::error::{Error as Refusal, sentence};
@@ -58,6 +59,8 @@ pub enum Error {
     NothingToFollow(PathBuf),
     #[error("{dir} is not mounted, so its past can't be entered; mount it, or let the command run in copies (--writable)", dir = quote(.0))]
     NoViews(PathBuf),
+    #[error(transparent)]
+    Archive(#[from] ArchiveError),
     #[error(transparent)]
     Open(#[from] OpenError),
     #[error("{}: {refusal}{}", .dir.display(), advice(.refusal, .dir))]
@@ -138,6 +141,13 @@ impl Error {
                 error: ClientError::Answered(refusal),
                 ..
             } if refusal.is_interrupt() => Exit::Interrupted,
+            Error::Archive(
+                ArchiveError::NoPassword { .. } | ArchiveError::WrongPassword { .. },
+            ) => Exit::WrongPassword,
+            Error::Archive(ArchiveError::NoRepository { .. } | ArchiveError::NoSets { .. }) => {
+                Exit::NoStore
+            }
+            Error::Archive(ArchiveError::Interrupted) => Exit::Interrupted,
             Error::Start { exit, .. } => *exit,
             // Whoever reads our output has seen enough.
             Error::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => Exit::Done,

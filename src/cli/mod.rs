@@ -4,6 +4,7 @@
 mod args;
 mod command;
 mod daemon;
+mod elsewhere;
 mod error;
 mod exit;
 mod interrupt;

@@ -66,6 +66,9 @@ impl Who {
                     }
                     alarm.text = text;
                 }
+                for copy in &mut status.copies {
+                    copy.url.clear();
+                }
             }
             Answer::Snapshot(made) => {
                 for path in made.changed_by_themselves.iter_mut().flatten() {
@@ -120,6 +123,7 @@ fn least(request: &Request) -> Who {
         }
         | Request::Prune { terms: None } => Who::Owner,
         Request::Delete { now: true, .. }
+        | Request::Export { .. }
         | Request::Policy { .. }
         | Request::SetAlarm { .. }
         | Request::Prune { terms: Some(_) }

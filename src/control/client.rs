@@ -2,6 +2,7 @@
 
 use super::door;
 use super::error::Error;
+use super::export::Remote;
 use super::folder::Folder;
 use super::mounts::Mount;
 use super::protocol::Hello;
@@ -162,6 +163,15 @@ impl Client {
                 return Err(ClientError::Answered(Error::Interrupted));
             }
         }
+    }
+
+    /// Asks for what another place needs to have this history.
+    ///
+    /// # Errors
+    /// As `ask`.
+    pub fn export(self, to: Option<u64>, wait: &dyn Wait) -> Result<Remote, ClientError> {
+        self.ask(&Request::Export { to }, wait)?;
+        Remote::new(self.stream).map_err(ClientError::Io)
     }
 
     /// Waits until the daemon has ended. False: it has not within the bound.

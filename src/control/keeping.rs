@@ -264,6 +264,7 @@ fn words(reason: Reason, policy: &Policy) -> (bool, String) {
             let text = match keep {
                 Keep::Newest => "the newest state".to_owned(),
                 Keep::Snapshot => "snapshots".to_owned(),
+                Keep::Sent => "the next backup builds on it".to_owned(),
                 Keep::Deleted => {
                     format!("deleted within {}", span(limits::DELETED_KEPT.as_secs()))
                 }

@@ -14,6 +14,7 @@ pub mod door;
 pub mod error;
 pub mod estimate;
 mod events;
+pub mod export;
 mod find;
 pub mod folder;
 pub mod identity;

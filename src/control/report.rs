@@ -225,10 +225,27 @@ pub struct Status {
     /// The background check; absent before the first has begun.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub checked: Option<Checked>,
-    /// Copies of the store elsewhere.
-    pub copies: Vec<String>,
+    /// Backups elsewhere.
+    pub copies: Vec<CopyLine>,
     /// What a person should see to, one sentence each.
     pub problems: Vec<String>,
+}
+
+/// What was sent elsewhere last.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CopyLine {
+    /// Empty for who is not told.
+    pub url: String,
+    pub set: u64,
+    pub sent: When,
+    /// The newest state that is there.
+    pub time: When,
+    /// The oldest state that is not there; absent: all are.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub behind_since: Option<When>,
+    /// Since then another store goes on there, and nothing more is sent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fenced: Option<When>,
 }
 
 /// A folder that made most of what was recorded.

@@ -153,6 +153,11 @@ pub enum Request {
         /// Differences to be passed over: those of the pages before.
         skip: u64,
     },
+    /// Behind the answer, the connection gives what another place needs to have this history: up to a
+    /// state, or the newest (`export.rs`).
+    Export {
+        to: Option<u64>,
+    },
     Status,
     Unmount {
         force: bool,

@@ -133,6 +133,10 @@ impl Service {
             }
             Request::Deleted { after } => self.deleted(after),
             Request::Log { after } => self.log(after),
+            // Whoever has the store open asks `export::feed`, the others the socket.
+            Request::Export { .. } => Err(Error::Malformed {
+                reason: "nothing can be sent without a connection".to_owned(),
+            }),
             Request::SetAlarm { files } => {
                 self.store.set_alarm(files, uid)?;
                 Ok(Answer::Done)

@@ -12,6 +12,7 @@
 use super::access::Who;
 use super::door::Door;
 use super::error::Error;
+use super::export;
 use super::folder::Folder;
 use super::protocol::Hello;
 use super::request::{Answer, Progress, Reply, Request};
@@ -231,6 +232,13 @@ fn converse(
         Some(error) => Err(error),
         None => match wire::receive::<Request>(&mut &stream) {
             Ok(request) if !who.may(&request) => Err(Error::NotAllowed { uid: peer.uid }),
+            Ok(Request::Export { to }) => match export::feed(&shared.service, to) {
+                Ok(feed) => {
+                    wire::send(&mut &stream, &Reply::Result(Ok(Answer::Done)))?;
+                    return export::serve(&stream, feed);
+                }
+                Err(error) => Err(error),
+            },
             Ok(request) => {
                 return serve(&Arc::new(stream), shared, request, (peer.uid, who));
             }

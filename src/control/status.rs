@@ -5,8 +5,8 @@ use super::error::Error;
 use super::missing::{self, Around};
 use super::mounts::Mounts;
 use super::report::{
-    AlarmKind, AlarmLine, Checked, History, LeftOut, NotRecorded, Status, Store, Unreadable,
-    Unrecorded,
+    AlarmKind, AlarmLine, Checked, CopyLine, History, LeftOut, NotRecorded, Status, Store,
+    Unreadable, Unrecorded,
 };
 use super::service::Service;
 use super::when::When;
@@ -94,6 +94,7 @@ pub fn report(service: &Service) -> Result<Status, Error> {
     if let Some(recorder) = &service.recorder {
         problems.extend(pruned(&recorder.prune_status()));
     }
+    problems.extend(told.copies.iter().filter_map(fenced));
     let checked = told.checked;
     if let Some(checked) = checked.filter(|checked| checked.problems > 0) {
         problems.push(format!(
@@ -123,7 +124,7 @@ pub fn report(service: &Service) -> Result<Status, Error> {
         history: counted.history,
         store,
         checked,
-        copies: Vec::new(),
+        copies: told.copies,
         problems,
     };
     let around = around(service);
@@ -247,6 +248,7 @@ struct FromStore {
     alarms: Vec<AlarmLine>,
     rules: Vec<RulesRecord>,
     checked: Option<Checked>,
+    copies: Vec<CopyLine>,
     hints: Vec<HintRecord>,
     store: Store,
 }
@@ -264,6 +266,7 @@ impl FromStore {
             alarms: alarms(store).unwrap_or_default(),
             rules: store.rules().unwrap_or_default(),
             checked: checked(store),
+            copies: copies(store).unwrap_or_default(),
             hints: store.hints().unwrap_or_default(),
             store: space(store, path, &counted),
             counted,
@@ -281,6 +284,7 @@ impl FromStore {
             alarms: Vec::new(),
             rules: Vec::new(),
             checked: None,
+            copies: Vec::new(),
             hints: Vec::new(),
             store: Store {
                 path: lossy(&service.store_path),
@@ -298,6 +302,36 @@ fn ask_store(service: &Service) -> Option<FromStore> {
     }
     let (store, path) = (Arc::clone(&service.store), service.store_path.clone());
     in_time(move || FromStore::read(&store, &path))
+}
+
+/// What was sent elsewhere, and since when something is not there.
+fn copies(store: &OpenStore) -> Result<Vec<CopyLine>, Error> {
+    let view = store.view();
+    let mut copies = Vec::new();
+    for sent in view.sent()? {
+        let Some(header) = view.header(sent.epoch)? else {
+            continue;
+        };
+        let newer = view.epochs(sent.epoch.next(), Epoch::MAX, 1)?;
+        copies.push(CopyLine {
+            url: sent.url,
+            set: sent.set,
+            sent: When(sent.time),
+            time: When(header.time),
+            behind_since: newer.first().map(|(.., header)| When(header.time)),
+            fenced: sent.fenced.map(When),
+        });
+    }
+    Ok(copies)
+}
+
+/// Nobody notices by himself that a copy is not one of this directory any more.
+fn fenced(copy: &CopyLine) -> Option<String> {
+    let since = copy.fenced?.0.local(&TimeZone::system());
+    Some(format!(
+        "since {since} another store goes on where the backups of this one went: nothing more was \
+         sent there; send it elsewhere: rewindfs backup --to URL"
+    ))
 }
 
 /// What reading all kept states shows.

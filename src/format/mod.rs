@@ -6,4 +6,5 @@ pub mod keeping;
 pub mod key;
 pub mod lthash;
 pub mod record;
+pub mod transfer;
 pub mod value;

@@ -33,6 +33,8 @@ pub struct State {
 pub enum Named {
     /// A snapshot names it, or refers to it.
     Snapshot,
+    /// The next backup builds on it.
+    Sent,
     /// A snapshot named it until this instant.
     Deleted { at: Timestamp },
 }

@@ -11,6 +11,7 @@ use crate::time::Timestamp;
 pub enum Keep {
     Newest,
     Snapshot,
+    Sent,
     Deleted,
     All,
     Hour,
@@ -100,6 +101,7 @@ fn judge(state: &State, next: Option<Timestamp>, spans: &Spans, now: Timestamp) 
     };
     match state.named {
         Some(Named::Snapshot) => return Reason::Keep(Keep::Snapshot),
+        Some(Named::Sent) => return Reason::Keep(Keep::Sent),
         Some(Named::Deleted { at }) if now.since(at) < limits::DELETED_KEPT => {
             return Reason::Keep(Keep::Deleted);
         }

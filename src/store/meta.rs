@@ -36,7 +36,7 @@ pub(super) const SNAPSHOTS_CHANGED: &[u8] = b"snapshots changed";
 /// By number: what was done to the list of snapshots.
 pub(super) const SNAPSHOT_LOG: &str = "snapshot log";
 /// What was not to be imported and has not been changed since.
-const FROM_BEFORE: &[u8] = b"from before";
+pub(super) const FROM_BEFORE: &[u8] = b"from before";
 /// By snapshot id: a snapshot that was deleted.
 pub(super) const DELETED: &str = "deleted";
 /// How far the background check is.
@@ -45,10 +45,15 @@ pub(super) const SCRUB: &[u8] = b"scrub";
 pub(super) const PURGED: &str = "purged";
 /// The first numbers of the pieces of chunks whose files still hold what was purged.
 pub(super) const WIPING: &[u8] = b"wiping";
+/// By number: what was sent to a repository.
+pub(super) const SENT: &str = "sent";
+/// By number: the name of a pack whose chunks were received, while a store is being made from a
+/// repository.
+pub(super) const RECEIVED: &str = "received";
 /// By epoch: what a repair left of it.
 pub(super) const MENDED: &str = "mended";
 /// What is kept for how long.
-const POLICY: &[u8] = b"policy";
+pub(super) const POLICY: &[u8] = b"policy";
 /// By number, ascending: what is left out from when on.
 pub(super) const LEFT_OUT: &str = "left out";
 /// By number, ascending: a folder that made most of what was recorded, and was told of.
@@ -70,7 +75,7 @@ impl Store {
             .transpose()
     }
 
-    fn put_meta<T: Serialize>(&self, key: &[u8], value: &T) -> Result<()> {
+    pub(super) fn put_meta<T: Serialize>(&self, key: &[u8], value: &T) -> Result<()> {
         let mut batch = Batch::default();
         batch.put(Family::Meta, key, value::pack(value));
         self.write(batch, Durability::Synced)

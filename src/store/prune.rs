@@ -18,6 +18,7 @@ use super::view::{View, is_listed};
 use super::{Result, Store, StoreError, meta};
 use crate::format::key::{self, Family};
 use crate::format::record::Snapshot;
+use crate::format::transfer::Sent;
 use crate::format::value;
 use crate::id::*;
 use crate::time::Timestamp;
@@ -39,6 +40,8 @@ pub enum Kept {
     Base { name: String },
     /// A snapshot that was deleted a short while ago named it.
     Deleted { name: String },
+    /// The next backup to this place builds on it.
+    Sent { url: String },
     /// Somebody is working with it.
     Pinned,
 }
@@ -53,6 +56,7 @@ impl fmt::Display for Kept {
             Kept::Deleted { name } => {
                 write!(f, "it was the snapshot {name}, which can be undeleted")
             }
+            Kept::Sent { url } => write!(f, "the next backup to {url} builds on it"),
             Kept::Pinned => f.write_str("it is in use"),
         }
     }
@@ -207,6 +211,12 @@ impl View<'_> {
         if let Some((name, _)) = snapshots.iter().find(refers) {
             let name = name.clone();
             return Ok(Some(Kept::Base { name }));
+        }
+        let sent: Vec<(u64, Sent)> = self.numbered(meta::SENT)?;
+        let builds = |(_, sent): &&(u64, Sent)| [sent.epoch, sent.full_epoch].contains(&epoch);
+        if let Some((_, sent)) = sent.iter().find(builds) {
+            let url = sent.url.clone();
+            return Ok(Some(Kept::Sent { url }));
         }
         let deleted = self.deleted()?.into_iter();
         let deleted = deleted

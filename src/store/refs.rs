@@ -148,7 +148,7 @@ impl Counted {
     }
 }
 
-fn named(content: &Content) -> Option<(Hash, bool)> {
+pub(super) fn named(content: &Content) -> Option<(Hash, bool)> {
     match content {
         Content::Chunk(hash) => Some((*hash, false)),
         Content::List(hash) => Some((*hash, true)),

@@ -196,6 +196,27 @@ impl View<'_> {
         Ok(names)
     }
 
+    /// The regular files of a state, and their bytes: one walk over all versions.
+    pub fn data_at(&self, at: Epoch) -> Result<(u64, u64)> {
+        let mut scan = self.from(Family::Inodes, &[])?;
+        let (mut files, mut bytes) = (0, 0_u64);
+        let mut seen = None;
+        while let Some((key, value)) = scan.item() {
+            let (id, epoch) = key::unpack_inode(key)?;
+            if epoch <= at && seen != Some(id) {
+                seen = Some(id);
+                if let InodeVersion::Present(inode) = decode(Family::Inodes, key, value)?
+                    && inode.kind == Kind::File
+                {
+                    files += 1;
+                    bytes = bytes.saturating_add(inode.size);
+                }
+            }
+            scan.step()?;
+        }
+        Ok((files, bytes))
+    }
+
     /// All versions of a file, newest first.
     pub fn inode_versions(&self, id: FileId) -> Result<Vec<(Epoch, InodeVersion)>> {
         let mut scan = self.prefix(Family::Inodes, &key::inode_prefix(id))?;

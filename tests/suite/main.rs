@@ -7,6 +7,7 @@ mod attributes;
 mod cli;
 mod crash;
 mod data;
+mod elsewhere;
 mod examples;
 mod exclude;
 mod full;

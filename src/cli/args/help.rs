@@ -5,7 +5,7 @@ use clap::CommandFactory;
 
 /// The groups of `--help`. Commands that belong together share a line, with the usage of the first;
 /// what it says of them, where that is not what the first says of itself.
-const GROUPS: [(&str, &[(&str, &str)]); 5] = [
+const GROUPS: [(&str, &[(&str, &str)]); 6] = [
     (
         "The mount",
         &[
@@ -19,7 +19,13 @@ const GROUPS: [(&str, &[(&str, &str)]); 5] = [
     ),
     (
         "The past",
-        &[("snapshot", ""), ("list", ""), ("rename", "")],
+        &[
+            ("snapshot", ""),
+            (
+                "list rename",
+                "Show the snapshots, or every kept state; rename one",
+            ),
+        ],
     ),
     (
         "Look, fetch",
@@ -30,8 +36,10 @@ const GROUPS: [(&str, &[(&str, &str)]); 5] = [
             ),
             ("log", ""),
             ("diff", ""),
-            ("find", ""),
-            ("events", ""),
+            (
+                "find events",
+                "Every name that ever matched; what happened, as JSON",
+            ),
             ("cat restore", "Print, or put back, what stood at PATH then"),
             ("bisect", ""),
         ],
@@ -48,6 +56,16 @@ const GROUPS: [(&str, &[(&str, &str)]); 5] = [
             (
                 "verify purge",
                 "Check all that is stored; remove a leak from all of history",
+            ),
+        ],
+    ),
+    (
+        "Elsewhere",
+        &[
+            ("backup", ""),
+            (
+                "recover backups",
+                "Get it back from there; show what is there",
             ),
         ],
     ),

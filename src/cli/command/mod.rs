@@ -1,6 +1,7 @@
 //! One file for each command or family of them: what was typed becomes a request, the answer
 //! becomes lines.
 
+mod backup;
 mod bisect;
 mod cat;
 mod diff;
@@ -13,6 +14,7 @@ mod log;
 mod mount;
 mod pages;
 mod purge;
+mod recover;
 mod report;
 mod restore;
 mod run;
@@ -60,6 +62,9 @@ pub fn run(command: Command) -> Result<Exit, Error> {
         Command::Undo(args) => undo::run(&args),
         Command::Run(args) => run::run(&args),
         Command::KeepRun(args) => run::keep(&args),
+        Command::Backup(args) => backup::run(&args),
+        Command::Backups(args) => backup::list(&args),
+        Command::Recover(args) => recover::run(&args),
         Command::Sync(args) => sync::run(&args),
         Command::Status(args) => status::run(&args),
         Command::Completions(args) => pages::completions(&args),

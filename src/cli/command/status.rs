@@ -12,7 +12,9 @@ use crate::control::client::ClientError;
 use crate::control::folder::FolderError;
 use crate::control::locate::{self as locating, Place};
 use crate::control::open::OpenError;
-use crate::control::report::{AlarmLine, Checked, Missing, MissingKind, NotRecorded, Status};
+use crate::control::report::{
+    AlarmLine, Checked, CopyLine, Missing, MissingKind, NotRecorded, Status,
+};
 use crate::control::request::{Answer, Request};
 use crate::control::when::When;
 use crate::time::TimeZone;
@@ -192,16 +194,33 @@ fn page(out: &mut impl Write, status: &Status, zone: &TimeZone) -> io::Result<()
     if let Some(checked) = &status.checked {
         row("checked", &checks(checked, zone))?;
     }
-    let copies = if status.copies.is_empty() {
-        "none: protects against people and programs, not against the loss of this disk".to_owned()
-    } else {
-        status.copies.join(", ")
-    };
-    row("copies", &copies)?;
+    if status.copies.is_empty() {
+        let none = "none: protects against people and programs, not against the loss of this disk";
+        row("copies", none)?;
+    }
+    for (i, copy) in status.copies.iter().enumerate() {
+        row(if i == 0 { "copies" } else { "" }, &sent(copy, zone))?;
+    }
     for (i, problem) in status.problems.iter().enumerate() {
         row(if i == 0 { "needs you" } else { "" }, problem)?;
     }
     Ok(())
+}
+
+fn sent(copy: &CopyLine, zone: &TimeZone) -> String {
+    let place = match &copy.url[..] {
+        "" => "elsewhere",
+        url => url,
+    };
+    let behind = match copy.behind_since {
+        Some(since) => format!(
+            "what was recorded from {} on is on this disk alone",
+            local(since, zone)
+        ),
+        None => "all that is recorded".to_owned(),
+    };
+    let (set, time) = (copy.set, local(copy.time, zone));
+    format!("set {set} at {place}, as of {time}; {behind}")
 }
 
 fn checks(checked: &Checked, zone: &TimeZone) -> String {

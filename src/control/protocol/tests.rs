@@ -6,9 +6,9 @@ use crate::control::kept::{
 };
 use crate::control::purged::{PurgeReport, PurgedVersion};
 use crate::control::report::{
-    AlarmKind, AlarmLine, Checked, DoingLine, EventLine, FindLine, HintLine, History, LeftOut,
-    Line, LineKind, Missing, MissingKind, Mode, Mounted, Named, NotRecorded, RunTold, Scan,
-    SizeLine, Status, Store, Unreadable, Unrecorded, VersionLine, Waits, Who,
+    AlarmKind, AlarmLine, Checked, CopyLine, DoingLine, EventLine, FindLine, HintLine, History,
+    LeftOut, Line, LineKind, Missing, MissingKind, Mode, Mounted, Named, NotRecorded, RunTold,
+    Scan, SizeLine, Status, Store, Unreadable, Unrecorded, VersionLine, Waits, Who,
 };
 use crate::control::request::{
     Answer, Chosen, DeedLine, DiffLine, EventsFrom, FindPosition, Made, Position, Progress,
@@ -105,6 +105,7 @@ fn requests() -> Vec<Request> {
         Request::Prune {
             terms: Some(planned().terms()),
         },
+        Request::Export { to: Some(7) },
         Request::SetAlarm { files: 1000 },
         Request::Verify {
             percent: 5,
@@ -270,7 +271,14 @@ fn status() -> Status {
             problems: 1,
             under_way_bytes: Some(2),
         }),
-        copies: vec![text()],
+        copies: vec![CopyLine {
+            url: text(),
+            set: 1,
+            sent: NOON,
+            time: NOON,
+            behind_since: Some(NOON),
+            fenced: Some(NOON),
+        }],
         problems: vec![text()],
     }
 }
@@ -619,6 +627,7 @@ fn is_above(request: &Request, answer: &Answer, error: &Error) {
         Request::Release { .. } | Request::Deleted { .. } | Request::Log { .. } => {}
         Request::Rules { .. } => {}
         Request::Policy { .. } | Request::Prune { .. } | Request::Verify { .. } => {}
+        Request::Export { .. } => {}
         Request::SetAlarm { .. } => {}
         Request::Undoable { .. } | Request::Undo { .. } => {}
         Request::BeginRun { .. } | Request::EndRun { .. } => {}

@@ -1,0 +1,236 @@
+//! Objects by name: put a new one, get, list, delete. Behind it a folder or a provider, reached
+//! through the crate `object_store`; a call here waits for its end.
+
+use super::{ArchiveError, Result};
+use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey, Checksum};
+use object_store::local::LocalFileSystem;
+use object_store::path::Path as ObjectPath;
+use object_store::{Error as Fault, ObjectStore, ObjectStoreExt, ObjectStoreScheme, PutMode};
+use object_store::{PutOptions, PutPayload};
+use std::fmt;
+use std::path::Path;
+use std::sync::Arc;
+use tokio::runtime::Runtime;
+use url::Url;
+
+/// A place for objects.
+pub struct Objects {
+    store: Arc<dyn ObjectStore>,
+    prefix: ObjectPath,
+    runtime: Runtime,
+    place: String,
+    /// The place itself confirms what it was given; otherwise it has to be read again.
+    checks_uploads: bool,
+}
+
+impl fmt::Debug for Objects {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Objects")
+            .field("place", &self.place)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Objects {
+    /// Opens a place: `file:///FOLDER` or a path, `s3://BUCKET/PREFIX`, `gs://`, `az://`. Credentials
+    /// and endpoints come from the environment (AWS_*, GOOGLE_*, AZURE_*).
+    ///
+    /// # Errors
+    /// It is no such place; with `create` a folder is made.
+    pub fn open(url: &str, create: bool) -> Result<Objects> {
+        let bad = |reason: String| ArchiveError::Url {
+            url: url.to_owned(),
+            reason,
+        };
+        let parsed = match Url::parse(url) {
+            Ok(parsed) if !parsed.cannot_be_a_base() => parsed,
+            _ if url.contains("://") => return Err(bad("it can't be read as a URL".to_owned())),
+            _ => return Objects::folder(Path::new(url), create).map_err(bad),
+        };
+        if parsed.scheme() == "file" {
+            let path = parsed.to_file_path();
+            let path = path.map_err(|()| bad("write file:///FOLDER".to_owned()))?;
+            return Objects::folder(&path, create).map_err(bad);
+        }
+        if !parsed.username().is_empty() || parsed.password().is_some() {
+            let reason = "a secret in a URL is seen by everybody; put it into the environment";
+            return Err(bad(reason.to_owned()));
+        }
+        let variables: Vec<(String, String)> = std::env::vars()
+            .filter(|(name, _)| {
+                ["AWS_", "GOOGLE_", "AZURE_"]
+                    .iter()
+                    .any(|start| name.starts_with(start))
+            })
+            .map(|(name, value)| (name.to_lowercase(), value))
+            .collect();
+        let fault = |error: Fault| bad(error.to_string());
+        let (scheme, prefix) =
+            ObjectStoreScheme::parse(&parsed).map_err(|error| bad(error.to_string()))?;
+        if scheme == ObjectStoreScheme::AmazonS3 {
+            let mut builder = AmazonS3Builder::new()
+                .with_url(url)
+                .with_checksum_algorithm(Checksum::SHA256);
+            for (name, value) in variables {
+                if let Ok(key) = name.parse::<AmazonS3ConfigKey>() {
+                    builder = builder.with_config(key, value);
+                }
+            }
+            let store = Arc::new(builder.build().map_err(fault)?);
+            return Objects::of(store, prefix, url, true).map_err(bad);
+        }
+        let (store, prefix) = object_store::parse_url_opts(&parsed, variables).map_err(fault)?;
+        Objects::of(store.into(), prefix, url, false).map_err(bad)
+    }
+
+    fn folder(path: &Path, create: bool) -> std::result::Result<Objects, String> {
+        if create {
+            std::fs::create_dir_all(path).map_err(|error| error.to_string())?;
+        }
+        let path = path.canonicalize().map_err(|error| error.to_string())?;
+        let store = LocalFileSystem::new_with_prefix(&path).map_err(|error| error.to_string())?;
+        let shown = Url::from_file_path(&path).map_err(|()| "it is no path".to_owned())?;
+        let store = store.with_fsync(true);
+        Objects::of(
+            Arc::new(store),
+            ObjectPath::default(),
+            shown.as_str(),
+            false,
+        )
+    }
+
+    /// Any object store, for tests too.
+    ///
+    /// # Errors
+    /// No runtime.
+    pub fn of(
+        store: Arc<dyn ObjectStore>,
+        prefix: ObjectPath,
+        place: &str,
+        checks_uploads: bool,
+    ) -> std::result::Result<Objects, String> {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .enable_all()
+            .build()
+            .map_err(|error| error.to_string())?;
+        Ok(Objects {
+            store,
+            prefix,
+            runtime,
+            place: place.to_owned(),
+            checks_uploads,
+        })
+    }
+
+    /// What a person calls it.
+    pub fn place(&self) -> &str {
+        &self.place
+    }
+
+    /// Whether an upload that succeeded was checked by the place.
+    pub fn checks_uploads(&self) -> bool {
+        self.checks_uploads
+    }
+
+    fn path(&self, name: &str) -> ObjectPath {
+        name.split('/')
+            .fold(self.prefix.clone(), |path, part| path.join(part))
+    }
+
+    fn fault(&self, action: &'static str, name: &str, error: Fault) -> ArchiveError {
+        match error {
+            Fault::NotFound { .. } => ArchiveError::Missing {
+                place: self.place.clone(),
+                name: name.to_owned(),
+            },
+            error => ArchiveError::Provider {
+                place: self.place.clone(),
+                action,
+                name: name.to_owned(),
+                reason: error.to_string(),
+            },
+        }
+    }
+
+    /// Puts a new object. False: there is one of this name, and it stays.
+    ///
+    /// # Errors
+    /// The place refuses it or can't be reached.
+    pub fn put(&self, name: &str, bytes: Vec<u8>) -> Result<bool> {
+        let options = PutOptions::from(PutMode::Create);
+        let payload = PutPayload::from(bytes);
+        let path = self.path(name);
+        match self
+            .runtime
+            .block_on(self.store.put_opts(&path, payload, options))
+        {
+            Ok(_) => Ok(true),
+            Err(Fault::AlreadyExists { .. } | Fault::Precondition { .. }) => Ok(false),
+            Err(error) => Err(self.fault("can't write", name, error)),
+        }
+    }
+
+    /// All of an object.
+    ///
+    /// # Errors
+    /// `Missing`; the place can't be reached.
+    pub fn get(&self, name: &str) -> Result<Vec<u8>> {
+        let path = self.path(name);
+        let read = async { self.store.get(&path).await?.bytes().await };
+        let bytes = self.runtime.block_on(read);
+        Ok(bytes
+            .map_err(|error| self.fault("can't read", name, error))?
+            .to_vec())
+    }
+
+    /// The length of an object, in bytes.
+    ///
+    /// # Errors
+    /// As `get`.
+    pub fn length(&self, name: &str) -> Result<u64> {
+        let meta = self.runtime.block_on(self.store.head(&self.path(name)));
+        Ok(meta
+            .map_err(|error| self.fault("can't look at", name, error))?
+            .size)
+    }
+
+    /// The names below a folder (all of them, below an empty one), with their lengths, in order.
+    ///
+    /// # Errors
+    /// The place can't be reached.
+    pub fn list(&self, folder: &str) -> Result<Vec<(String, u64)>> {
+        let below = match folder {
+            "" => self.prefix.clone(),
+            folder => self.path(folder),
+        };
+        let found = self.runtime.block_on(async {
+            use futures::TryStreamExt;
+            let all = self.store.list(Some(&below));
+            all.try_collect::<Vec<_>>().await
+        });
+        let found = found.map_err(|error| self.fault("can't list", folder, error))?;
+        let own = |path: &ObjectPath| {
+            let rest = path.as_ref().strip_prefix(self.prefix.as_ref());
+            let rest = rest.unwrap_or(path.as_ref());
+            rest.trim_start_matches('/').to_owned()
+        };
+        let names = found
+            .into_iter()
+            .map(|meta| (own(&meta.location), meta.size));
+        let mut names: Vec<_> = names.collect();
+        names.sort();
+        Ok(names)
+    }
+
+    /// Removes an object; one that is not there is removed.
+    ///
+    /// # Errors
+    /// The place can't be reached or refuses.
+    pub fn delete(&self, name: &str) -> Result<()> {
+        match self.runtime.block_on(self.store.delete(&self.path(name))) {
+            Ok(()) | Err(Fault::NotFound { .. }) => Ok(()),
+            Err(error) => Err(self.fault("can't remove", name, error)),
+        }
+    }
+}

@@ -1,0 +1,179 @@
+//! Sets and repositories as a whole: random histories are sent to a folder, and what comes back is
+//! held against what was there.
+
+mod damage;
+mod sets;
+mod world;
+
+use super::backup::{Facts, Feed};
+use super::*;
+use crate::format::transfer::{RawChunk, RawRecord, Sent};
+use crate::id::{Epoch, Hash};
+use crate::store::{Store, StoreOptions};
+use std::path::Path;
+use std::sync::Arc;
+use world::World;
+
+/// A folder for a repository.
+struct Place {
+    folder: tempfile::TempDir,
+    secrecy: Secrecy,
+}
+
+impl Place {
+    fn plain() -> Place {
+        Place {
+            folder: tempfile::tempdir().unwrap(),
+            secrecy: Secrecy::None,
+        }
+    }
+
+    fn encrypted() -> Place {
+        Place {
+            secrecy: Secrecy::Password(Secret(b"secret".to_vec())),
+            ..Place::plain()
+        }
+    }
+
+    fn objects(&self) -> Arc<Objects> {
+        Arc::new(Objects::open(self.folder.path().to_str().unwrap(), false).unwrap())
+    }
+
+    fn open(&self) -> Repository {
+        Repository::open_or_create(self.objects(), &self.secrecy).unwrap()
+    }
+
+    fn path(&self, name: &str) -> std::path::PathBuf {
+        self.folder.path().join(name)
+    }
+}
+
+fn plan(kind: Kind) -> Plan {
+    Plan {
+        kind,
+        confirm: Confirm::Checksum,
+        compare: false,
+    }
+}
+
+fn backup(repository: &Repository, feed: &mut dyn Feed, plan: Plan) -> Result<Made> {
+    let backup = Backup {
+        repository,
+        plan,
+        progress: &|_| (),
+        cancelled: &|| false,
+    };
+    backup.run(feed)
+}
+
+fn feed(store: &Arc<Store>) -> Local {
+    let to = store.view().newest_epoch().unwrap().unwrap();
+    Local::new(Arc::clone(store), to, "host".to_owned(), b"/dir".to_vec())
+}
+
+/// Sends the newest state; the number of the set.
+fn send(place: &Place, world: &World, kind: Kind) -> SetRecord {
+    let made = backup(&place.open(), &mut feed(&world.store), plan(kind)).unwrap();
+    assert!(made.full_because.is_none(), "{made:?}");
+    made.set.unwrap()
+}
+
+/// A new store from a set.
+fn fetch(
+    place: &Place,
+    number: u64,
+    partial: bool,
+) -> (tempfile::TempDir, Result<Outcome>, Arc<Store>) {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::create(&folder.path().join("store"), StoreOptions::default()).unwrap();
+    let outcome = fetch_into(place, number, partial, &store);
+    (folder, outcome, store)
+}
+
+fn fetch_into(place: &Place, number: u64, partial: bool, store: &Store) -> Result<Outcome> {
+    let repository = place.open();
+    let catalog = repository.catalog()?;
+    gather(
+        &repository,
+        &catalog,
+        number,
+        store,
+        partial,
+        &|_| (),
+        &|| false,
+    )
+}
+
+/// That a store which was made from a set holds what was there, and is sound.
+fn check(store: &Arc<Store>, world: &World, after: Epoch, to: Epoch) {
+    let listed = store
+        .view()
+        .epochs(Epoch::NONE, Epoch::MAX, usize::MAX)
+        .unwrap();
+    assert_eq!(listed.last().map(|(epoch, ..)| *epoch), Some(to));
+    for (epoch, ..) in listed.iter().filter(|(epoch, ..)| *epoch > after) {
+        world.check(store, *epoch);
+    }
+    let report = store.verify(&|_| true).unwrap();
+    assert!(
+        report.problems.is_empty() && report.finished,
+        "{:?}",
+        report.problems
+    );
+}
+
+fn objects_of(place: &Place) -> Vec<std::path::PathBuf> {
+    let mut found = Vec::new();
+    let mut folders = vec![place.folder.path().to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            match path.is_dir() {
+                true => folders.push(path),
+                false => found.push(path),
+            }
+        }
+    }
+    found.sort();
+    found
+}
+
+fn relative<'p>(place: &Place, path: &'p Path) -> &'p str {
+    path.strip_prefix(place.folder.path())
+        .unwrap()
+        .to_str()
+        .unwrap()
+}
+
+/// A feed that ends in the middle.
+struct Dying<'a> {
+    inner: &'a mut dyn Feed,
+    chunks_left: usize,
+}
+
+impl Feed for Dying<'_> {
+    fn facts(&mut self) -> Result<Facts> {
+        self.inner.facts()
+    }
+
+    fn begin(&mut self, after: Epoch) -> Result<bool> {
+        self.inner.begin(after)
+    }
+
+    fn page(&mut self) -> Result<Option<Vec<RawRecord>>> {
+        let page = self.inner.page()?;
+        match page {
+            // The last page never comes.
+            None if self.chunks_left < 1000 => Err(ArchiveError::Feed("died".to_owned())),
+            page => Ok(page),
+        }
+    }
+
+    fn chunks(&mut self, hashes: &[Hash]) -> Result<Vec<(Hash, Option<RawChunk>)>> {
+        self.inner.chunks(hashes)
+    }
+
+    fn note(&mut self, sent: &Sent) -> Result<()> {
+        self.inner.note(sent)
+    }
+}

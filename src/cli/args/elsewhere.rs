@@ -1,0 +1,128 @@
+//! Backups elsewhere, and the way back.
+
+use super::{Dir, StoreArg};
+use clap::Args as ClapArgs;
+use clap::ValueEnum;
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+/// How a place for backups is opened.
+#[derive(Clone, Debug, ClapArgs)]
+pub struct Opening {
+    /// The password is in this file, without its last newline (or in REWINDFS_PASSWORD)
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["password_command", "no_encryption"])]
+    pub password_file: Option<PathBuf>,
+    /// The password is what this command prints
+    #[arg(long, value_name = "CMD", conflicts_with = "no_encryption")]
+    pub password_command: Option<String>,
+    /// Whoever can read the place may read all of it
+    #[arg(long)]
+    pub no_encryption: bool,
+}
+
+/// `backup`.
+#[derive(Debug, ClapArgs)]
+pub struct Backup {
+    #[command(flatten)]
+    pub dir: Dir,
+    /// Where to: a folder, file:///FOLDER, s3://BUCKET/PREFIX, gs://..., az://...
+    #[arg(long, value_name = "URL")]
+    pub to: String,
+    /// All that is kept, in new objects: it needs no other set
+    #[arg(long)]
+    pub full: bool,
+    /// What happened since the last set; the usual way
+    #[arg(long, conflicts_with = "full")]
+    pub incremental: bool,
+    /// What happened since the last full set
+    #[arg(long, conflicts_with_all = ["full", "incremental"])]
+    pub differential: bool,
+    /// Full every so many sets, differential between
+    #[arg(long, conflicts_with_all = ["full", "incremental", "differential"], requires = "full_every")]
+    pub mixed: bool,
+    /// See --mixed
+    #[arg(long, value_name = "N", requires = "mixed", value_parser = clap::value_parser!(u64).range(1..))]
+    pub full_every: Option<u64>,
+    /// Up to this state: NAME, latest, @TIME; without it, now
+    #[arg(long, value_name = "STATE")]
+    pub at: Option<String>,
+    /// How it is made sure that what was sent is there
+    #[arg(
+        long,
+        value_name = "read|checksum|none",
+        default_value = "checksum",
+        hide_default_value = true
+    )]
+    pub verify: Confirm,
+    /// Read what the place holds instead of trusting what was noted of it
+    #[arg(long)]
+    pub compare: bool,
+    #[command(flatten)]
+    pub opening: Opening,
+    /// Print the report as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// How it is made sure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Confirm {
+    /// It is read back
+    Read,
+    /// The place checks its checksum, or it is read back
+    Checksum,
+    /// The place said so
+    None,
+}
+
+/// `backups`.
+#[derive(Debug, ClapArgs)]
+pub struct Backups {
+    /// The place: a folder, file:///FOLDER, s3://BUCKET/PREFIX, gs://..., az://...
+    #[arg(value_name = "URL")]
+    pub url: String,
+    /// Read and check every object of every set
+    #[arg(long)]
+    pub verify: bool,
+    #[command(flatten)]
+    pub opening: Opening,
+    /// One JSON object a line
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `recover`.
+#[derive(Debug, ClapArgs)]
+pub struct Recover {
+    /// The place: a folder, file:///FOLDER, s3://BUCKET/PREFIX, gs://..., az://...
+    #[arg(value_name = "URL")]
+    pub url: String,
+    /// The directory that is to be there again: none yet, or an empty one
+    #[arg(long, value_name = "DIR")]
+    pub to: PathBuf,
+    /// Only these, from the top of the directory; its history is not brought back with them
+    #[arg(value_name = "PATH")]
+    pub paths: Vec<OsString>,
+    /// The state: NAME, latest, latest~N, @TIME; without it the newest that was sent
+    #[arg(long, value_name = "STATE")]
+    pub at: Option<String>,
+    /// From the set of this number, and those that it needs
+    #[arg(long, value_name = "N")]
+    pub set: Option<u64>,
+    /// Go on without what is missing or damaged there
+    #[arg(long)]
+    pub partial: bool,
+    #[command(flatten)]
+    pub store: StoreArg,
+    #[command(flatten)]
+    pub opening: Opening,
+    /// Mount it when it is there
+    #[arg(long, conflicts_with = "paths")]
+    pub mount: bool,
+    /// Run this in it when it is there, as sh -c does
+    #[arg(long, value_name = "CMD")]
+    pub then: Option<String>,
+    /// Print the report as JSON
+    #[arg(long)]
+    pub json: bool,
+}

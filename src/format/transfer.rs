@@ -1,0 +1,96 @@
+//! What goes from one store to another: records as they stand, and the note that says what was sent.
+
+use super::key::Family;
+use crate::id::{Epoch, Hash};
+use crate::time::Timestamp;
+use serde::{Deserialize, Serialize};
+
+/// A record as it stands in a store (docs/format.md).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RawRecord {
+    family: u8,
+    pub key: Vec<u8>,
+    pub value: Vec<u8>,
+}
+
+impl RawRecord {
+    /// A record of this family.
+    pub fn new(family: Family, key: &[u8], value: &[u8]) -> RawRecord {
+        let number = Family::ALL.iter().position(|other| *other == family);
+        RawRecord {
+            family: number
+                .and_then(|number| u8::try_from(number).ok())
+                .unwrap_or(u8::MAX),
+            key: key.to_vec(),
+            value: value.to_vec(),
+        }
+    }
+
+    /// Its family; `None` of one that this program does not know.
+    pub fn family(&self) -> Option<Family> {
+        Family::ALL.get(usize::from(self.family)).copied()
+    }
+
+    /// Bytes that it takes, about.
+    pub fn bytes(&self) -> usize {
+        self.key.len() + self.value.len() + 8
+    }
+}
+
+/// A chunk or chunk list, packed as it is stored.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RawChunk {
+    pub hash: Hash,
+    pub is_list: bool,
+    pub envelope: Vec<u8>,
+}
+
+/// What was last sent to a repository. Its epochs are kept: the next set builds on them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sent {
+    pub repository: [u8; 16],
+    /// Where it is, without anything secret.
+    pub url: String,
+    /// The newest set that is this store's, and the epoch that it ends with.
+    pub set: u64,
+    pub epoch: Epoch,
+    /// The same of the newest full set.
+    pub full_set: u64,
+    pub full_epoch: Epoch,
+    pub time: Timestamp,
+    /// This store was made from the repository and has not written to it yet.
+    pub recovered: bool,
+    /// Another store has gone on there since: nothing more was sent.
+    pub fenced: Option<Timestamp>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::format::key::hex;
+    use crate::format::value::{pack, unpack};
+
+    #[test]
+    fn golden_bytes() {
+        let record = RawRecord::new(Family::Headers, b"k", b"vv");
+        assert_eq!(hex(&pack(&record)), "0104016b027676");
+        assert_eq!(record.family(), Some(Family::Headers));
+        assert_eq!(unpack::<RawRecord>(&pack(&record)), Ok(record));
+        let sent = Sent {
+            repository: [0x11; 16],
+            url: "file:///b".to_owned(),
+            set: 300,
+            epoch: Epoch(7),
+            full_set: 1,
+            full_epoch: Epoch(2),
+            time: Timestamp(3),
+            recovered: true,
+            fenced: Some(Timestamp(-1)),
+        };
+        let repository = "11".repeat(16);
+        let url = hex(b"file:///b");
+        let expected = format!("01{repository}09{url}ac0207010206010101");
+        assert_eq!(hex(&pack(&sent)), expected);
+        assert_eq!(unpack::<Sent>(&pack(&sent)), Ok(sent));
+    }
+}
