@@ -1,0 +1,126 @@
+# Work in the live tree; sourced by compare.sh. Each load has two functions, both of the folder of
+# a side: what comes before and the load itself.
+
+all_sides="ext4 passthrough_ll bindfs nohistory rewindfs"
+
+emptied() { quietly rm -rf "$1" && mkdir "$1"; }
+
+prepare_untar() { emptied "$1/untar"; }
+load_untar() { quietly tar -xf "$data/source.tar" -C "$1/untar"; }
+
+prepare_copy() { quietly rm -rf "$1/copy"; }
+load_copy() { quietly cp -r "$1/tree/source" "$1/copy"; }
+
+prepare_remove() { quietly rm -rf "$1/gone" && quietly cp -r "$1/tree/source" "$1/gone"; }
+load_remove() { quietly rm -rf "$1/gone"; }
+
+prepare_clone() { quietly rm -rf "$1/clone"; }
+load_clone() { quietly git clone -q --no-hardlinks "$data/repo" "$1/clone"; }
+
+# Warm: the same was done just before. Five times over, because once is too short for the clock.
+five_times() {
+    quietly bash -c 'for n in 1 2 3 4 5; do "$@" || [ $? = 1 ] || exit; done' five_times "$@"
+}
+prepare_find() { load_find "$1"; }
+load_find() { five_times find "$1/tree" -size +1000k; }
+prepare_grep() { load_grep "$1"; }
+load_grep() { five_times grep -rc "let bababa" "$1/tree"; }
+prepare_status() { load_status "$1"; }
+load_status() { five_times git -C "$1/repo" status --porcelain; }
+
+prepare_compile() { quietly rm -rf "$1/c" && quietly cp -r "$data/c" "$1/c"; }
+load_compile() {
+    (cd "$1/c" && ls ./*.c | sed 's/\.c$//' | run xargs -P 2 -I{} gcc -O1 -c {}.c -o {}.o) 2> "$work/last.err"
+}
+
+prepare_sqlite_wal() { emptied "$1/db"; }
+load_sqlite_wal() { quietly sqlite3 "$1/db/wal" ".read $data/wal.sql"; }
+prepare_sqlite_rollback() { emptied "$1/db"; }
+load_sqlite_rollback() { quietly sqlite3 "$1/db/rollback" ".read $data/rollback.sql"; }
+
+# fio has a clock of its own, which leaves out its start; fsync at the end is within it.
+fio_job() { # folder, file, how, block size, kilobytes of work
+    local line
+    line=$(run "${tool[fio]}" --minimal --name=x --filename="$1/$2" --rw="$3" --bs="$4" --size="$megabytes"M \
+        --io_size="$5"k --end_fsync=1 --fallocate=none 2> "$work/last.err" | tail -n 1) || return 1
+    took=$(awk -F';' '{ print ($9 + $50) * 1000 }' <<< "$line")
+    [ "${took:-0}" -gt 0 ]
+}
+laid_out() {
+    [ -e "$1/laid-out" ] || quietly dd if=/dev/zero of="$1/laid-out" bs=1M count="$megabytes" conv=fsync
+}
+prepare_write_1m() { quietly rm -f "$1/new"; }
+load_write_1m() { fio_job "$1" new write 1M $((megabytes * 1024)); }
+prepare_read_1m() { laid_out "$1"; }
+load_read_1m() { fio_job "$1" laid-out read 1M $((megabytes * 1024)); }
+prepare_write_4k() { quietly rm -f "$1/new"; }
+load_write_4k() { fio_job "$1" new write 4k $((megabytes * 256)); }
+prepare_random_write_4k() { laid_out "$1"; }
+load_random_write_4k() { fio_job "$1" laid-out randwrite 4k $((megabytes * 128)); }
+prepare_random_read_4k() { laid_out "$1"; }
+load_random_read_4k() { fio_job "$1" laid-out randread 4k $((megabytes * 128)); }
+
+prepare_clients() {
+    local n
+    for n in 1 2 3 4 5 6 7 8; do emptied "$1/client$n" || return 1; done
+}
+load_clients() {
+    local n clients=()
+    for n in 1 2 3 4 5 6 7 8; do
+        run tar -xf "$data/client.tar" -C "$1/client$n" 2> "$work/last.err" &
+        clients+=($!)
+    done
+    for n in "${clients[@]}"; do wait "$n" || return 1; done
+}
+
+section_live() {
+    mount_live_sides
+    live_loads
+    take_off_below "$work"
+    place=()
+    sleep 1
+    rm -f "$work/live.img"
+}
+
+live_loads() {
+    local side
+    for side in $all_sides; do
+        [ -n "${place[$side]:-}" ] || continue
+        mkdir "${place[$side]}/tree"
+        tar -xf "$data/source.tar" -C "${place[$side]}/tree"
+        quietly git clone -q --no-hardlinks "$data/repo" "${place[$side]}/repo"
+    done
+    [ $mode = smoke ] || sleep 2 # what is younger than its look at it, git looks at again
+    # The rounds are the outer loop: when the time ends, every load has had some.
+    local round load
+    for ((round = 1; round <= rounds; round++)); do
+        if [ $mode = smoke ]; then
+            compare $round writes untar $all_sides
+            compare $round reads find $all_sides
+            continue
+        fi
+        for load in untar copy remove clone; do
+            compare $round writes $load $all_sides
+        done
+        for load in find grep status; do
+            compare $round reads $load $all_sides
+        done
+        [ "$round" -gt $slow_rounds ] || slow_loads "$round"
+        say "  round $round: $SECONDS s"
+    done
+}
+slow_loads() { # round
+    compare "$1" writes compile $all_sides
+    compare "$1" writes clients $all_sides
+    if has sqlite3; then
+        compare "$1" writes sqlite_wal $all_sides writeback
+        compare "$1" writes sqlite_rollback $all_sides
+    fi
+    if has fio; then
+        compare "$1" writes write_1m $all_sides
+        compare "$1" reads read_1m $all_sides
+        compare "$1" writes write_4k $all_sides writeback
+        compare "$1" writes random_write_4k $all_sides writeback
+        compare "$1" reads random_read_4k $all_sides
+    fi
+}
