@@ -140,7 +140,11 @@ fn reach(store: &Path) -> Result<Reached, Error> {
 }
 
 fn open_here(place: &Place, folder: &Folder, request: &Request) -> Result<Service, Error> {
-    let store = open::open(folder, StoreOptions::default())?;
+    let options = StoreOptions {
+        salvage: matches!(request, Request::Verify { repair: true, .. }),
+        ..StoreOptions::default()
+    };
+    let store = open::open(folder, &place.dir, options)?;
     let recorder = if request.records() {
         let backing = open::directory(&place.dir)?;
         open::check_directory(&store, &place.store, &backing, &place.dir, false)?;

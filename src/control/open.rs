@@ -19,6 +19,20 @@ use std::time::Instant;
 pub enum OpenError {
     #[error("the store {store} is in use by another process: wait for it to end, then try again")]
     Locked { store: PathBuf },
+    #[error(
+        "the store {store} can't be opened: {reason}; to go on with what can be read of it: \
+         rewindfs verify --repair {dir}"
+    )]
+    Damaged {
+        store: PathBuf,
+        dir: PathBuf,
+        reason: String,
+    },
+    #[error(
+        "nothing of the database in {store} can be read; put the store back from a copy, or begin a new \
+         history: mv {store} {store}.old; rewindfs mount {dir}"
+    )]
+    NothingLeft { store: PathBuf, dir: PathBuf },
     #[error("{}", refusal(.0))]
     Store(StoreError),
     #[error("the store {store} can't be made: {source}; say another place, --store PATH")]
@@ -63,20 +77,20 @@ fn refusal(error: &StoreError) -> String {
     sentence(error) + next
 }
 
-/// Opens the store in an existing folder. Another command may have it for a moment, and a daemon
+/// Opens the store of `dir` in an existing folder. Another command may have it for a moment, and a daemon
 /// that was killed lets go of it only when its last thread has ended: waits that long.
 ///
 /// # Errors
 /// When it is locked, not ours or damaged.
-pub fn open(folder: &Folder, options: StoreOptions) -> Result<Arc<Store>, OpenError> {
+pub fn open(folder: &Folder, dir: &Path, options: StoreOptions) -> Result<Arc<Store>, OpenError> {
     folder.check_owner()?;
-    when_free(folder.path(), || {
+    when_free((folder.path(), dir), || {
         Store::open(folder.path(), options.clone())
     })
 }
 
 fn when_free(
-    path: &Path,
+    places: (&Path, &Path),
     open: impl Fn() -> Result<Arc<Store>, StoreError>,
 ) -> Result<Arc<Store>, OpenError> {
     let deadline = Instant::now() + limits::STORE_WAIT;
@@ -85,7 +99,7 @@ fn when_free(
             Err(StoreError::Locked { .. }) if Instant::now() < deadline => {
                 std::thread::sleep(limits::STORE_POLL);
             }
-            result => return result.map_err(|error| explain(path, error)),
+            result => return result.map_err(|error| explain(places, error)),
         }
     }
 }
@@ -95,7 +109,11 @@ fn when_free(
 ///
 /// # Errors
 /// When it can't be made; then what was made is taken away again.
-pub fn create(path: &Path, options: StoreOptions) -> Result<(Folder, Arc<Store>), OpenError> {
+pub fn create(
+    path: &Path,
+    dir: &Path,
+    options: StoreOptions,
+) -> Result<(Folder, Arc<Store>), OpenError> {
     let fresh = match fs::DirBuilder::new().mode(0o700).create(path) {
         Ok(()) => true,
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => false,
@@ -106,7 +124,7 @@ pub fn create(path: &Path, options: StoreOptions) -> Result<(Folder, Arc<Store>)
             });
         }
     };
-    let made = when_free(path, || Store::create(path, options.clone()))
+    let made = when_free((path, dir), || Store::create(path, options.clone()))
         .and_then(|store| Ok((Folder::open(path)?, store)));
     if made.is_err() && fresh {
         discard(path);
@@ -133,7 +151,9 @@ pub fn check_directory(
     adopt: bool,
 ) -> Result<(), OpenError> {
     let own = backing.identity();
-    let kept = store.root().map_err(|error| explain(store_path, error))?;
+    let kept = store
+        .root()
+        .map_err(|error| explain((store_path, dir), error))?;
     if let Some(kept) = kept.filter(|kept| !identity::same(kept, &own))
         && !adopt
     {
@@ -149,7 +169,7 @@ pub fn check_directory(
     // Also when it is the same: the path is kept to be shown, and may be another.
     store
         .set_root(&own)
-        .map_err(|error| explain(store_path, error))
+        .map_err(|error| explain((store_path, dir), error))
 }
 
 /// Whether a command about the directory finds the store without being told.
@@ -174,11 +194,16 @@ pub fn directory(dir: &Path) -> Result<Backing, OpenError> {
     })
 }
 
-fn explain(path: &Path, error: StoreError) -> OpenError {
+fn explain((store, dir): (&Path, &Path), error: StoreError) -> OpenError {
+    let (store, dir) = (store.to_owned(), dir.to_owned());
     match error {
-        StoreError::Locked { .. } => OpenError::Locked {
-            store: path.to_owned(),
-        },
+        StoreError::Locked { .. } => OpenError::Locked { store },
+        StoreError::NothingLeft => OpenError::NothingLeft { store, dir },
+        error if error.is_damage() => {
+            ::log::debug!("the store can't be opened: {error:?}");
+            let reason = sentence(&error);
+            OpenError::Damaged { store, dir, reason }
+        }
         error => OpenError::Store(error),
     }
 }

@@ -45,6 +45,15 @@ pub enum StoreError {
     Missing { hash: Hash },
     #[error("the database is damaged")]
     Damaged { source: rocksdb::Error },
+    /// Found when the database was opened; `file` is one of its files.
+    #[error("the file rocks/{file} of its database is {}", if *missing { "missing" } else { "damaged" })]
+    Unopenable {
+        file: String,
+        missing: bool,
+        cause: rocksdb::Error,
+    },
+    #[error("nothing of its database can be read")]
+    NothingLeft,
     #[error("the database lacks the family {family}")]
     NoFamily { family: Family },
     #[error("the store has no epoch {epoch}")]
@@ -128,6 +137,7 @@ impl StoreError {
                 | StoreError::WrongHash { .. }
                 | StoreError::Missing { .. }
                 | StoreError::Damaged { .. }
+                | StoreError::Unopenable { .. }
                 | StoreError::NoFamily { .. }
         )
     }

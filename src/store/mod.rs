@@ -45,6 +45,7 @@ mod refs;
 pub mod repair;
 mod rocks;
 mod runs;
+mod salvage;
 mod scan;
 pub mod scrub;
 mod snapshot_log;
@@ -95,6 +96,8 @@ pub struct StoreOptions {
     pub write_buffers: usize,
     /// Lines of change that a prune works off in one batch.
     pub prune_lines: usize,
+    /// A database that does not open is built anew from what can be read of it.
+    pub salvage: bool,
 }
 
 impl Default for StoreOptions {
@@ -104,6 +107,7 @@ impl Default for StoreOptions {
             block_cache: limits::BLOCK_CACHE,
             write_buffers: limits::WRITE_BUFFERS,
             prune_lines: limits::PRUNE_LINES,
+            salvage: false,
         }
     }
 }
@@ -160,6 +164,8 @@ pub struct Store {
     snapshots_changed: AtomicI64,
     /// See `alarms.rs`.
     alarm: std::sync::atomic::AtomicU64,
+    /// Why its database was built anew when it was opened, until a repair tells.
+    salvaged: Mutex<Option<StoreError>>,
 }
 
 impl fmt::Debug for Store {

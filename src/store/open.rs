@@ -11,7 +11,7 @@ use super::kv::{Batch, Durability, Kv};
 use super::memory::MemoryKv;
 use super::rocks::RocksKv;
 use super::watched::{Calls, WatchedKv};
-use super::{Result, Store, StoreError, StoreOptions, meta};
+use super::{Result, Store, StoreError, StoreOptions, meta, salvage};
 use crate::format::key::Family;
 use crate::format::record::LiveEntry;
 use crate::format::{key, value};
@@ -55,15 +55,25 @@ impl Store {
     /// # Errors
     /// It is in use, is none, is newer than this program, or is damaged.
     pub fn open(dir: &Path, options: StoreOptions) -> Result<Arc<Store>> {
+        match Store::open_whole(dir, &options) {
+            Err(why) if options.salvage && why.is_damage() => Store::salvage(dir, &options, why),
+            opened => opened,
+        }
+    }
+
+    fn open_whole(dir: &Path, options: &StoreOptions) -> Result<Arc<Store>> {
         let folder = Folder::open(dir)?;
-        let kv = RocksKv::open(&folder.database(), &options, false)
-            .map_err(|error| folder.locked(error))?;
+        let path = folder.database();
+        let kv = RocksKv::open(&path, options, false)
+            .map_err(|error| salvage::blame(&path, folder.locked(error)))?;
         folder.note_lock()?;
-        if let Err(error) = super::rocks::discard_rebuilt(&folder.database()) {
+        if let Err(error) = super::rocks::discard_rebuilt(&path) {
             log::warn!("what a repair left that was cut short can't be removed: {error}");
         }
-        let store = Store::assemble(Arc::new(kv), Some(folder), &options);
-        store.start()?;
+        let store = Store::assemble(Arc::new(kv), Some(folder), options);
+        store
+            .start()
+            .map_err(|error| salvage::blame(&path, error))?;
         Ok(Arc::new(store))
     }
 
@@ -88,7 +98,11 @@ impl Store {
         Ok(Arc::new(store))
     }
 
-    fn assemble(kv: Arc<dyn Kv>, folder: Option<Folder>, options: &StoreOptions) -> Store {
+    pub(super) fn assemble(
+        kv: Arc<dyn Kv>,
+        folder: Option<Folder>,
+        options: &StoreOptions,
+    ) -> Store {
         let calls = Arc::new(Calls::new());
         Store {
             kv: Arc::new(WatchedKv::new(kv, Arc::clone(&calls))),
@@ -110,6 +124,7 @@ impl Store {
             poisoned: AtomicBool::new(false),
             snapshots_changed: AtomicI64::new(0),
             alarm: std::sync::atomic::AtomicU64::new(0),
+            salvaged: Mutex::default(),
         }
     }
 
@@ -130,17 +145,32 @@ impl Store {
                 known: FORMAT,
             });
         }
+        self.begin_lineage()?;
+        self.load(&mut self.committer.lock())?;
+        self.finish_prune(&|| true)?;
+        self.cut_off_scans()?;
+        self.take_over_gap()
+    }
+
+    /// The same after a salvage: what the store should say of itself may be lost, and what is garbage
+    /// is not known before it is repaired.
+    pub(super) fn start_salvaged(&self) -> Result<()> {
+        if self.meta::<u32>(meta::FORMAT)?.is_none() {
+            self.initialise()?;
+        }
+        self.put_right()?;
+        self.begin_lineage()?;
+        self.load_rest(&mut self.committer.lock())?;
+        self.take_over_gap()
+    }
+
+    fn begin_lineage(&self) -> Result<()> {
         let lineage = random()?;
         let mut batch = Batch::default();
         batch.put(Family::Meta, meta::LINEAGE, value::pack(&lineage));
         self.write(batch, Durability::Synced)?;
-        let mut committer = self.committer.lock();
-        committer.lineage = lineage;
-        self.load(&mut committer)?;
-        drop(committer);
-        self.finish_prune(&|| true)?;
-        self.cut_off_scans()?;
-        self.take_over_gap()
+        self.committer.lock().lineage = lineage;
+        Ok(())
     }
 
     /// Reads what is kept in memory.

@@ -21,6 +21,7 @@ impl Store {
         *generation += 1;
         self.in_flight.clear();
         self.cache.lock().clear();
+        self.put_right()?;
         self.load_rest(&mut committer)
     }
 }

@@ -1,4 +1,4 @@
-//! The database as RocksDB keeps it. The only file that knows RocksDB.
+//! The database as RocksDB keeps it. The only file that knows RocksDB, but for `salvage.rs`.
 //!
 //! Bounds: one cache for blocks (with indexes and filters in it), one budget for write buffers of
 //! all families, a bounded number of open files and of info logs. Chunks are not compressed (their
@@ -47,11 +47,12 @@ const REBUILT: &str = "rocks.new";
 /// Removes what a rebuild left that did not come to its end, or was not done with the database
 /// whose place it took. Only for who has the lock of the database at `path`.
 pub fn discard_rebuilt(path: &Path) -> std::io::Result<()> {
-    discard(&path.with_file_name(REBUILT))
+    discard(&path.with_file_name(REBUILT))?;
+    discard(&path.with_file_name(super::salvage::LINKED))
 }
 
 /// Removes a database, if there is one.
-fn discard(path: &Path) -> std::io::Result<()> {
+pub(super) fn discard(path: &Path) -> std::io::Result<()> {
     match std::fs::remove_dir_all(path) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
         result => result,
@@ -87,7 +88,19 @@ impl RocksKv {
         self.db.read().clone().ok_or(StoreError::Closed)
     }
 
-    /// Writes all that can be read into a new database.
+    /// Writes all that can be read into a new database beside the one at `path`.
+    pub(super) fn copy_beside(&self, path: &Path) -> Result<()> {
+        let beside = path.with_file_name(REBUILT);
+        let io = |action| move |source| StoreError::Io { action, source };
+        discard(&beside).map_err(io("remove what an earlier repair left"))?;
+        if let Err(error) = self.copy_to(&beside) {
+            // The disk may be full: it gets back what was taken.
+            discard(&beside).map_err(io("remove what could not be finished"))?;
+            return Err(error);
+        }
+        Ok(())
+    }
+
     fn copy_to(&self, path: &Path) -> Result<()> {
         let new = RocksKv::open(path, &self.options, true)?;
         let old = self.snapshot()?;
@@ -131,6 +144,23 @@ fn open(path: &Path, options: &StoreOptions, create: bool) -> Result<DB> {
     Ok(DB::open_cf_descriptors(&database, path, families(options))?)
 }
 
+/// The database that was built beside the one at `path` takes its place, and that one goes.
+pub(super) fn take_place(path: &Path) -> Result<()> {
+    let beside = path.with_file_name(REBUILT);
+    let io = |action| move |source| StoreError::Io { action, source };
+    let failed = "put the mended database in its place";
+    let exchange = rustix::fs::RenameFlags::EXCHANGE;
+    let cwd = rustix::fs::CWD;
+    rustix::fs::renameat_with(cwd, &beside, cwd, path, exchange)
+        .map_err(|errno| io(failed)(errno.into()))?;
+    // Before the damaged one goes, the other is known to stand in its place.
+    let folder = std::fs::File::open(path.parent().unwrap_or(Path::new(".")));
+    folder
+        .and_then(|folder| folder.sync_all())
+        .map_err(io(failed))?;
+    discard(&beside).map_err(io("remove the damaged database"))
+}
+
 fn open_to_read(path: &Path, options: &StoreOptions) -> Result<DB> {
     let database = database_options(options, false);
     let families = families(options);
@@ -139,7 +169,7 @@ fn open_to_read(path: &Path, options: &StoreOptions) -> Result<DB> {
     )?)
 }
 
-fn database_options(options: &StoreOptions, create: bool) -> Options {
+pub(super) fn database_options(options: &StoreOptions, create: bool) -> Options {
     let mut database = Options::default();
     // Space is taken when it is used, not ahead: a small store is small, also while it is open.
     if let Ok(told) = database.get_options_from_string("allow_fallocate=false") {
@@ -287,14 +317,7 @@ impl Kv for RocksKv {
     }
 
     fn rebuild(&self) -> Result<()> {
-        let beside = self.path.with_file_name(REBUILT);
-        let io = |action| move |source| StoreError::Io { action, source };
-        discard(&beside).map_err(io("remove what an earlier repair left"))?;
-        if let Err(error) = self.copy_to(&beside) {
-            // The disk may be full: it gets back what was taken.
-            discard(&beside).map_err(io("remove what could not be finished"))?;
-            return Err(error);
-        }
+        self.copy_beside(&self.path)?;
         let mut slot = self.db.write();
         if let Some(db) = slot.take()
             && let Err(shared) = Arc::try_unwrap(db)
@@ -302,18 +325,9 @@ impl Kv for RocksKv {
             *slot = Some(shared);
             return Err(StoreError::Busy);
         }
-        let exchange = rustix::fs::RenameFlags::EXCHANGE;
-        let cwd = rustix::fs::CWD;
-        let exchanged = rustix::fs::renameat_with(cwd, &beside, cwd, &self.path, exchange);
+        let placed = take_place(&self.path);
         *slot = Some(Arc::new(open(&self.path, &self.options, false)?));
-        let failed = "put the mended database in its place";
-        exchanged.map_err(|errno| io(failed)(errno.into()))?;
-        // Before the damaged one goes, the other is known to stand in its place.
-        let folder = std::fs::File::open(self.path.parent().unwrap_or(Path::new(".")));
-        folder
-            .and_then(|folder| folder.sync_all())
-            .map_err(io(failed))?;
-        discard(&beside).map_err(io("remove the damaged database"))
+        placed
     }
 
     fn unwritten_bytes(&self) -> u64 {

@@ -7,6 +7,8 @@ use std::fs;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
+mod opening;
+
 fn verify(dir: &Path, how: &str) -> Run {
     let words = how.split(' ').filter(|word| !word.is_empty());
     Cmd::rewindfs().arg("verify").arg(dir).args(words).run()

@@ -232,9 +232,9 @@ impl Target {
         Ok(match self.under_way.exists() && !half {
             true => {
                 let folder = folder::Folder::open(&self.under_way);
-                open::open(&folder.map_err(open::OpenError::from)?, options)?
+                open::open(&folder.map_err(open::OpenError::from)?, &self.dir, options)?
             }
-            false => open::create(&self.under_way, options)?.1,
+            false => open::create(&self.under_way, &self.dir, options)?.1,
         })
     }
 

@@ -136,12 +136,12 @@ fn open_store(job: &Job, logging: Logging) -> Result<(Folder, Arc<Store>), Error
         logging::begin(logging, folder).map_err(system("the log file can't be written"))
     };
     if job.new_store {
-        let (folder, store) = open::create(&job.store, StoreOptions::default())?;
+        let (folder, store) = open::create(&job.store, &job.dir, StoreOptions::default())?;
         log_to(&folder)?;
         Ok((folder, store))
     } else {
         let folder = Folder::open(&job.store).map_err(OpenError::from)?;
-        let store = open::open(&folder, StoreOptions::default())?;
+        let store = open::open(&folder, &job.dir, StoreOptions::default())?;
         log_to(&folder)?;
         Ok((folder, store))
     }

@@ -70,6 +70,8 @@ impl From<StoreError> for Stop {
             | StoreError::WrongHash { .. }
             | StoreError::Missing { .. }
             | StoreError::Damaged { .. }
+            | StoreError::Unopenable { .. }
+            | StoreError::NothingLeft
             | StoreError::NoFamily { .. }
             | StoreError::NoEpoch { .. }
             | StoreError::Sealed { .. }

@@ -94,6 +94,15 @@ impl Store {
         let _turn = self.pruning.lock();
         let mut repaired = Repaired::default();
         let mut rebuilt = false;
+        if let Some((why, lost)) = self.take_salvaged()? {
+            rebuilt = true;
+            let remedy = if lost {
+                Remedy::GivenUp
+            } else {
+                Remedy::Mended
+            };
+            repaired.note(Problem::Damage(why), remedy);
+        }
         for _ in 0..limits::REPAIR_ROUNDS {
             repaired.report = self.verify_to(Depth::DATA, go_on)?;
             if !repaired.report.finished || repaired.report.problems.is_empty() {

@@ -204,7 +204,7 @@ impl Store {
     }
 
     /// Files that say where they stand, of whose names nothing is left, get them back.
-    pub(super) fn name_the_nameless(&self) -> Result<()> {
+    pub(in crate::store) fn name_the_nameless(&self) -> Result<()> {
         let view = self.view();
         let mut batch = Batch::default();
         skip::readable(&view, Family::Inodes, |key, bytes| {
@@ -227,7 +227,7 @@ impl Store {
     }
 
     /// The directory itself, if nothing is left of it.
-    pub(super) fn stand_for_root(&self) -> Result<()> {
+    pub(in crate::store) fn stand_for_root(&self) -> Result<()> {
         let view = self.view();
         let mut batch = Batch::default();
         let oldest = view.kept_from(Epoch(1))?;

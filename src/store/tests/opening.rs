@@ -132,7 +132,7 @@ fn what_is_no_store_is_told_apart() {
     assert!(matches!(open(&path), StoreError::NotAStore { .. }));
     std::fs::write(path.join("format"), "rewindfs store 1\n").unwrap();
     std::fs::remove_dir_all(path.join("rocks")).unwrap();
-    assert!(matches!(open(&path), StoreError::Damaged { .. }));
+    assert!(matches!(open(&path), StoreError::Unopenable { .. }));
     std::fs::write(path.join("file"), "").unwrap();
     let error = Store::create(&path, StoreOptions::default()).unwrap_err();
     assert!(matches!(error, StoreError::NotEmpty { .. }));
