@@ -3,7 +3,8 @@
 #   work      until the load's commands have returned, in microseconds
 #   safe      until what they wrote is on disk as well (syncfs of the file system below each side)
 #   recorded  until `rewindfs sync` has returned as well
-#   cpu       of the rewindfs daemon, until recorded
+#   cpu       of the daemon, until recorded
+#   spent     CPU of the commands as well: what else the machine does hardly changes it
 #   bytes, memory
 
 note() { echo "$1 $2 $3 $4 $5" >> "$figures"; } # load, side, round, kind, value
@@ -14,25 +15,39 @@ out_of_time() { # of what
     leave_out "$1" "no time was left for it"
 }
 
-is_rewindfs() { [ "$1" = rewindfs ] || [ "$1" = writeback ] || [ "$1" = nohistory ]; }
+records() { [ "$1" = rewindfs ] || [ "$1" = writeback ]; }
 
 daemon_of() { # folder; that something needs a person is not asked here
     { run "$program" status "$1" --json || true; } | grep -o '"pid":[0-9]*' | sed -n 1p | cut -d: -f2
 }
-cpu_of() { # process; microseconds
-    awk '{ print ($14 + $15) * 10000 }' "/proc/$1/stat"
+cpu_of() { # process; sets REPLY, microseconds
+    local stat
+    stat=$(< "/proc/$1/stat")
+    set -- ${stat##*) }
+    REPLY=$(((${12} + ${13}) * 10000))
+}
+# CPU of all commands that have ended; sets REPLY, microseconds. Starts no process.
+cpu_of_commands() {
+    local own user system
+    times > "$work/times"
+    { read -r own; read -r user system; } < "$work/times"
+    user=${user%s} system=${system%s}
+    user=${user/m/.} system=${system/m/.}
+    local IFS=.
+    set -- $user $system
+    REPLY=$(((10#$1 + 10#$4) * 60000000 + (10#$2 + 10#$5) * 1000000 + (10#$3 + 10#$6) * 1000))
 }
 
 # Nothing is under way: what came before is recorded and on disk. The other sides are so already.
 quiet() { # side, file system
-    [ "$1" != rewindfs ] && [ "$1" != writeback ] || run "$program" sync "${place[$1]}"
+    ! records "$1" || run "$program" sync "${place[$1]}"
     sync -f "$2"
 }
 
 # One round of a load on sides. `prepare_LOAD` is not timed; a load that has its own clock sets
 # `took`. A load that only reads has no sync.
 compare() { # round, reads|writes, load, sides...
-    local round=$1 kind=$2 load=$3 side turn folder began worked safe daemon cpu
+    local round=$1 kind=$2 load=$3 side turn folder began worked safe daemon cpu commands
     shift 3
     ! out_of_time "$load, round $round" || return 0
     local sides=()
@@ -46,10 +61,11 @@ compare() { # round, reads|writes, load, sides...
         daemon=
         "prepare_$load" "$folder" || { trouble "$load" "$side"; continue; }
         quiet "$side" "$work/live"
-        if is_rewindfs "$side"; then
-            daemon=$(daemon_of "$folder")
-            cpu=$(cpu_of "$daemon")
-        fi
+        daemon=${daemons[$side]:-}
+        cpu=0
+        [ -z "$daemon" ] || { cpu_of "$daemon" && cpu=$REPLY; }
+        cpu_of_commands
+        commands=$REPLY
         began=${EPOCHREALTIME/./}
         "load_$load" "$folder" || { trouble "$load" "$side"; continue; }
         worked=${EPOCHREALTIME/./}
@@ -58,15 +74,17 @@ compare() { # round, reads|writes, load, sides...
             sync -f "$work/live"
             safe=${EPOCHREALTIME/./}
         fi
+        cpu_of_commands
+        commands=$((REPLY - commands))
         note "$load" "$side" "$round" work "${took:-$((worked - began))}"
         note "$load" "$side" "$round" safe $((${took:-$((worked - began))} + safe - worked))
-        if is_rewindfs "$side"; then
-            if [ "$kind" = writes ] && [ "$side" != nohistory ]; then
-                run "$program" sync "$folder"
-                note "$load" "$side" "$round" recorded $((${took:-$((worked - began))} + ${EPOCHREALTIME/./} - worked))
-            fi
-            note "$load" "$side" "$round" cpu $(($(cpu_of "$daemon") - cpu))
+        if [ "$kind" = writes ] && records "$side"; then
+            run "$program" sync "$folder"
+            note "$load" "$side" "$round" recorded $((${took:-$((worked - began))} + ${EPOCHREALTIME/./} - worked))
         fi
+        [ -z "$daemon" ] || { cpu_of "$daemon" && cpu=$((REPLY - cpu)); }
+        [ -z "$daemon" ] || note "$load" "$side" "$round" cpu "$cpu"
+        note "$load" "$side" "$round" spent $((commands + cpu))
     done
 }
 

@@ -162,7 +162,8 @@ section_import() {
         clocked import rewindfs "$round" first_import
         [ -d "$past/import/.snapshots/first" ] || fail "the first import is not done"
         daemon=$(daemon_of "$past/import")
-        note import rewindfs "$round" cpu "$(cpu_of "$daemon")"
+        cpu_of "$daemon"
+        note import rewindfs "$round" cpu "$REPLY"
         note import rewindfs "$round" memory "$(awk '/^VmHWM/ { print $2 * 1024 }' "/proc/$daemon/status")"
         unwind "$past/import"
         for peer in $programs; do

@@ -4,6 +4,7 @@
 declare -A place=()   # of a live side: the folder to work in
 declare -A tool=()    # of a side that is a program: the program
 declare -A version=()
+declare -A daemons=() # of a side that is served by a process: its number
 
 leave_out() { # side, why
     say "skipped: $1: $2"
@@ -77,12 +78,12 @@ mount_live_sides() {
     if has passthrough_ll; then
         place[passthrough_ll]=$work/on-passthrough_ll
         mkdir "${place[passthrough_ll]}"
-        run "${tool[passthrough_ll]}" -o "source=$work/live/passthrough_ll" "${place[passthrough_ll]}"
+        serve passthrough_ll -f -o "source=$work/live/passthrough_ll" "${place[passthrough_ll]}"
     fi
     if has bindfs; then
         place[bindfs]=$work/on-bindfs
         mkdir "${place[bindfs]}"
-        run "${tool[bindfs]}" "$work/live/bindfs" "${place[bindfs]}"
+        serve bindfs -f "$work/live/bindfs" "${place[bindfs]}"
     fi
     place[nohistory]=$work/live/nohistory
     run "$program" mount "${place[nohistory]}" -o nohistory > /dev/null
@@ -90,4 +91,21 @@ mount_live_sides() {
     rewind "${place[rewindfs]}"
     place[writeback]=$work/live/writeback
     rewind "${place[writeback]}" writeback
+    for side in nohistory rewindfs writeback; do
+        daemons[$side]=$(daemon_of "${place[$side]}")
+    done
+}
+
+# A peer in the foreground, so that we know which process it is.
+serve() { # side, arguments...; the last one is where it mounts
+    local side=$1
+    shift
+    "${tool[$side]}" "$@" > /dev/null 2>&1 &
+    daemons[$side]=$!
+    for _ in $(seq 100); do
+        ! mountpoint -q "${place[$side]}" || return 0
+        sleep 0.05
+    done
+    leave_out "$side" "it does not mount"
+    unset "place[$side]" "daemons[$side]"
 }
