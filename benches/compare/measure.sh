@@ -4,7 +4,7 @@
 #   safe      until what they wrote is on disk as well (syncfs of the file system below each side)
 #   recorded  until `rewindfs sync` has returned as well
 #   cpu       of the daemon, until recorded
-#   spent     CPU of the commands as well: what else the machine does hardly changes it
+#   spent     CPU of the commands as well: what else the machine does changes it less
 #   bytes, memory
 
 note() { echo "$1 $2 $3 $4 $5" >> "$figures"; } # load, side, round, kind, value

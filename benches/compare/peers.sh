@@ -51,7 +51,7 @@ find_peers() {
 find_tool() { # side, program, how to get it, argument that prints the version
     if command -v "$2" > /dev/null; then
         tool[$1]=$(command -v "$2")
-        version[$1]=$("${tool[$1]}" "$4" 2>&1 | sed -n 1p)
+        version[$1]=$("${tool[$1]}" "$4" 2>&1 | sed -n 1p | cut -c1-40)
     else
         leave_out "$1" "$2 is not there ($3)"
     fi

@@ -103,7 +103,7 @@ END {
     }
 
     print "\n### CPU of live work, milliseconds\n"
-    print "Of the commands and of the daemon together, until recorded: what else the machine did hardly changes it.\n"
+    print "Of the commands and of the daemon together, until recorded: what else the machine did changes it less.\n"
     print "| load | ext4 | passthrough_ll | bindfs | rewindfs nohistory | rewindfs | passthrough_ll / rewindfs | rewindfs / nohistory |"
     print "|---|---|---|---|---|---|---|---|"
     for (i = 1; i <= loads; i++) {
