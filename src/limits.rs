@@ -21,7 +21,7 @@ pub const KEPT_BYTES: u64 = 4 << 30;
 /// before the request is parked: longer than nearly all operations take.
 pub const LOCK_WAIT: Duration = Duration::from_millis(50);
 /// Notes (inodes and names) after which the open epoch is cut: bounds the batch of a commit.
-pub const NOTES_MAX: u64 = 16_000;
+pub const NOTES_MAX: u64 = 10_000;
 /// Who does nothing for so long has done with what he did: what follows is another doing.
 pub const DOING_PAUSE: Duration = Duration::from_secs(10);
 /// Doings in one answer: bounds the message, a command line may have COMMAND_MAX bytes.

@@ -66,6 +66,8 @@ pub struct Facts {
     pub seal: Hash,
     pub files: u64,
     pub data_bytes: u64,
+    /// The hash of its whole lists.
+    pub lists: Hash,
     pub sent: Vec<Sent>,
 }
 
@@ -124,6 +126,7 @@ impl Feed for Local {
             seal: header.seal,
             files,
             data_bytes,
+            lists: self.store.lists_hash(self.to)?,
             sent: self.store.all_sent()?,
         })
     }
@@ -188,8 +191,7 @@ impl Backup<'_> {
     ///
     /// # Errors
     /// Then there is no new set; what was sent is garbage.
-    pub fn run(&self, feed: &mut dyn Feed) -> Result<Made> {
-        let facts = feed.facts()?;
+    pub fn run(&self, feed: &mut dyn Feed, facts: Facts) -> Result<Made> {
         let catalog = self.repository.catalog()?;
         let own = facts
             .sent
@@ -208,15 +210,15 @@ impl Backup<'_> {
             }
             lineage => lineage?,
         };
-        let garbage = self.remove_garbage(&catalog)?;
         let mut base = self.base(&catalog, &facts, own)?;
         let newest = catalog.sets.keys().next_back().copied().unwrap_or_default();
-        if base.after == facts.to && base.set.is_some() {
+        let same_lists = own.is_some_and(|own| own.lists == facts.lists);
+        if base.after == facts.to && base.set.is_some() && same_lists {
             return Ok(Made {
                 set: None,
                 newest,
                 full_because: None,
-                garbage,
+                garbage: 0,
                 missing: 0,
             });
         }
@@ -244,12 +246,22 @@ impl Backup<'_> {
             set_bytes: objects.iter().map(|object| object.bytes).sum(),
             objects,
         };
+        // What it is made of, and what that needs, must be there when it is published.
+        let chain = match set.base {
+            Some(base) => self.repository.chain(&catalog, base)?,
+            None => Vec::new(),
+        };
+        let all: Vec<&SetRecord> = chain.into_iter().chain([&set]).collect();
+        self.repository.check(&all)?;
         let set = self.repository.publish(&catalog, lineage, set)?;
+        self.repository.check(&[&set])?;
+        // From here on nobody who began before can publish anything.
+        let garbage = self.remove_garbage(&self.repository.catalog()?)?;
         let full = match (set.kind, own) {
             (SetKind::Full, _) | (_, None) => (set.number, set.to),
             (_, Some(own)) => (own.full_set, own.full_epoch),
         };
-        feed.note(&Sent {
+        let noted = feed.note(&Sent {
             repository: self.repository.id,
             url: self.repository.place().to_owned(),
             set: set.number,
@@ -257,9 +269,14 @@ impl Backup<'_> {
             full_set: full.0,
             full_epoch: full.1,
             time: set.made,
+            lists: facts.lists,
             recovered: false,
             fenced: None,
-        })?;
+        });
+        if let Err(error) = noted {
+            // The set is there all the same; the next one builds on the one before.
+            log::warn!("what was sent could not be noted: {error}");
+        }
         Ok(Made {
             newest: set.number,
             set: Some(set),
@@ -381,8 +398,8 @@ impl Backup<'_> {
         }
     }
 
-    /// Removes objects that no set names. Nobody else may be writing: who did has been fenced, and
-    /// a store sends one set at a time.
+    /// Removes objects that no set names: of those who did not end, or can't publish any more, because
+    /// the number of the head that they would have written is taken.
     fn remove_garbage(&self, catalog: &Catalog) -> Result<u64> {
         let named: HashSet<String> = catalog
             .sets

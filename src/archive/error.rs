@@ -56,6 +56,15 @@ pub enum ArchiveError {
          elsewhere, --to URL, or look at both before you decide"
     )]
     Fenced { place: String, since: String },
+    #[error(
+        "{place} held the backups of this directory, and now holds {now}: is it the right volume, \
+         and mounted? If it is to begin anew there: --new"
+    )]
+    Replaced { place: String, now: &'static str },
+    #[error(
+        "{place} has changed below this backup ({what}): the set can't be relied on; try again"
+    )]
+    Pulled { place: String, what: String },
     #[error("somebody else wrote to {place} at the same time: nothing was published; try again")]
     Raced { place: String },
     #[error("{place} has no set {number}")]
@@ -64,6 +73,8 @@ pub enum ArchiveError {
     NoSets { place: String },
     #[error("the state {epoch} is not kept any more")]
     NoEpoch { epoch: Epoch },
+    #[error("another backup of this directory is under way; wait for its end")]
+    Busy,
     #[error("the passphrase could not be turned into a key: {0}")]
     Key(&'static str),
     #[error("no random numbers: {0}")]

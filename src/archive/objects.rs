@@ -83,6 +83,36 @@ impl Objects {
         Objects::of(store.into(), prefix, url, false).map_err(bad)
     }
 
+    /// What a place is called, whether it is there or not.
+    ///
+    /// # Errors
+    /// A path that can't be one.
+    pub fn place_of(url: &str) -> Result<String> {
+        let bad = |reason: String| ArchiveError::Url {
+            url: url.to_owned(),
+            reason,
+        };
+        let path = match Url::parse(url) {
+            Ok(parsed) if parsed.scheme() == "file" => {
+                let path = parsed.to_file_path();
+                path.map_err(|()| bad("write file:///FOLDER".to_owned()))?
+            }
+            _ if url.contains("://") => return Ok(url.to_owned()),
+            _ => Path::new(url).to_owned(),
+        };
+        let full = std::path::absolute(&path).map_err(|error| bad(error.to_string()))?;
+        // What is not there yet has no links in its own name, but may have some above it.
+        let real = full
+            .canonicalize()
+            .or_else(|error| match (full.parent(), full.file_name()) {
+                (Some(above), Some(name)) => Ok(above.canonicalize()?.join(name)),
+                _ => Err(error),
+            });
+        let shown = Url::from_file_path(real.unwrap_or(full));
+        let shown = shown.map_err(|()| bad("it is no path".to_owned()))?;
+        Ok(shown.to_string())
+    }
+
     fn folder(path: &Path, create: bool) -> std::result::Result<Objects, String> {
         if create {
             std::fs::create_dir_all(path).map_err(|error| error.to_string())?;

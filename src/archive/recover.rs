@@ -111,6 +111,7 @@ pub fn gather(
         full_set: first.number,
         full_epoch: first.to,
         time: set.made,
+        lists: store.lists_hash(set.to)?,
         recovered: true,
         fenced: None,
     })?;

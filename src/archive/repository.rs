@@ -31,6 +31,7 @@ pub struct Repository {
     pub objects: Arc<Objects>,
     pub cipher: Cipher,
     pub id: [u8; 16],
+    marker: String,
 }
 
 /// What the heads say.
@@ -99,6 +100,7 @@ impl Repository {
             _ => return Err(damaged()),
         };
         Ok(Repository {
+            marker: text.clone(),
             cipher: Cipher::new(id, key.as_ref()),
             objects,
             id,
@@ -127,10 +129,11 @@ impl Repository {
         }
         let kind = if key.is_some() { "encrypted" } else { "plain" };
         let marker = format!("{LINE}{FORMAT} {} {kind}\n", hex(&id));
-        if !objects.put(MARKER, marker.into_bytes())? {
+        if !objects.put(MARKER, marker.clone().into_bytes())? {
             return Err(ArchiveError::Raced { place });
         }
         Ok(Repository {
+            marker,
             cipher: Cipher::new(id, key.as_ref()),
             objects,
             id,
@@ -190,6 +193,31 @@ impl Repository {
             catalog.writer = Some((head.writer, head.made));
         }
         Ok(catalog)
+    }
+
+    /// That the place is still the one that was opened, and has these sets.
+    ///
+    /// # Errors
+    /// `Pulled`: it was taken away, or somebody removed something.
+    pub fn check(&self, sets: &[&SetRecord]) -> Result<()> {
+        let pulled = |what: String| ArchiveError::Pulled {
+            place: self.place().to_owned(),
+            what,
+        };
+        match self.objects.get(MARKER) {
+            Ok(marker) if marker == self.marker.as_bytes() => {}
+            Ok(_) | Err(ArchiveError::Missing { .. }) => {
+                return Err(pulled("it is another place".to_owned()));
+            }
+            Err(error) => return Err(error),
+        }
+        if self.cipher.encrypts() && self.objects.list("keys")?.is_empty() {
+            return Err(pulled("its keys are gone".to_owned()));
+        }
+        match self.lacking(sets)?.first() {
+            Some((_, name)) => Err(pulled(format!("{name} is gone"))),
+            None => Ok(()),
+        }
     }
 
     /// Publishes a set: from then on it is there.

@@ -3,35 +3,69 @@
 use super::args;
 use super::error::Error;
 use crate::archive::{ArchiveError, Objects, Repository, Secrecy, Secret};
+use crate::format::transfer::Sent;
 use std::os::unix::ffi::OsStringExt;
-use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 
 /// The environment variable that may hold the password.
 const VARIABLE: &str = "REWINDFS_PASSWORD";
 
-/// A place that is there, or with `create` one that is to be.
+/// A place that is there.
 ///
 /// # Errors
 /// It can't be reached, is none, or the password is missing or wrong.
-pub fn open(url: &str, opening: &args::Opening, create: bool) -> Result<Repository, Error> {
+pub fn open(url: &str, opening: &args::Opening) -> Result<Repository, Error> {
     let secrecy = secrecy(opening)?;
-    // Nothing is made for somebody who has not said how.
-    let undecided = secrecy == Secrecy::Unsaid && create && !is_there(url);
-    if undecided {
-        return Err(ArchiveError::Undecided.into());
-    }
-    let objects = Arc::new(Objects::open(url, create)?);
-    Ok(match create {
-        true => Repository::open_or_create(objects, &secrecy)?,
-        false => Repository::open(objects, &secrecy)?,
-    })
+    let objects = Arc::new(Objects::open(url, false)?);
+    Ok(Repository::open(objects, &secrecy)?)
 }
 
-/// Whether a folder is there, as far as that can be seen without making it.
-fn is_there(url: &str) -> bool {
-    url.contains("://") || Path::new(url).exists()
+/// A place that is there, or is made. One that held backups of this store must still hold them,
+/// unless it is said that they begin anew.
+///
+/// # Errors
+/// As `open`; `Replaced`.
+pub fn open_or_create(
+    url: &str,
+    opening: &args::Opening,
+    sent: &[Sent],
+    new: bool,
+) -> Result<Repository, Error> {
+    let secrecy = secrecy(opening)?;
+    let place = Objects::place_of(url)?;
+    let known = sent.iter().find(|sent| sent.url == place).filter(|_| !new);
+    let replaced = |now| ArchiveError::Replaced {
+        place: place.clone(),
+        now,
+    };
+    let is_folder = !url.contains("://") || url.starts_with("file:");
+    let there = match Objects::open(url, false) {
+        Err(ArchiveError::Url { .. }) if is_folder => None,
+        objects => Some(Arc::new(objects?)),
+    };
+    let repository = match there {
+        Some(objects) => match Repository::open(objects, &secrecy) {
+            Err(ArchiveError::NoRepository { .. }) => None,
+            opened => Some(opened?),
+        },
+        None => None,
+    };
+    if let Some(repository) = repository {
+        return match known {
+            Some(known) if known.repository != repository.id => Err(replaced("others").into()),
+            _ => Ok(repository),
+        };
+    }
+    if known.is_some() {
+        return Err(replaced("none").into());
+    }
+    // Nothing is made for somebody who has not said how.
+    if secrecy == Secrecy::Unsaid {
+        return Err(ArchiveError::Undecided.into());
+    }
+    let objects = Arc::new(Objects::open(url, true)?);
+    Ok(Repository::open_or_create(objects, &secrecy)?)
 }
 
 fn secrecy(opening: &args::Opening) -> Result<Secrecy, Error> {

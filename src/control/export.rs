@@ -10,6 +10,7 @@ use crate::format::transfer::{RawChunk, RawRecord, Sent};
 use crate::format::value;
 use crate::id::{Epoch, Hash};
 use crate::limits;
+use parking_lot::Mutex;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::io::{self, Read, Write};
@@ -78,11 +79,15 @@ pub fn feed(service: &Service, to: Option<u64>) -> Result<Local, super::error::E
     Ok(Local::new(Arc::clone(&service.store), to, host, dir))
 }
 
+/// The turn of who sends: this process has one store, and two at once would be in each other's way.
+static TURN: Mutex<()> = Mutex::new(());
+
 /// Answers questions until the other side has gone.
 ///
 /// # Errors
 /// The connection has ended, or nothing was asked for too long.
 pub fn serve(stream: &UnixStream, mut feed: Local) -> io::Result<()> {
+    let turn = TURN.try_lock();
     stream.set_read_timeout(Some(limits::EXPORT_IDLE))?;
     stream.set_write_timeout(Some(limits::EXPORT_IDLE))?;
     loop {
@@ -92,6 +97,7 @@ pub fn serve(stream: &UnixStream, mut feed: Local) -> io::Result<()> {
             Err(error) => return Err(error),
         };
         let have = match want {
+            _ if turn.is_none() => Err(ArchiveError::Busy),
             Want::Facts => feed.facts().map(Have::Facts),
             Want::Begin(after) => feed.begin(after).map(Have::Begun),
             Want::Page => feed.page().map(Have::Page),

@@ -58,10 +58,23 @@ pub struct Sent {
     pub full_set: u64,
     pub full_epoch: Epoch,
     pub time: Timestamp,
+    /// Of what goes out as whole lists: names, policy, log.
+    pub lists: Hash,
     /// This store was made from the repository and has not written to it yet.
     pub recovered: bool,
     /// Another store has gone on there since: nothing more was sent.
     pub fenced: Option<Timestamp>,
+}
+
+/// A store that is being made from a repository: what it is to be, and where the files go.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Recovering {
+    pub repository: [u8; 16],
+    pub set: u64,
+    /// The state, as it was asked for; empty: the newest.
+    pub at: String,
+    /// Device and inode of the directory, which was empty then.
+    pub dir: (u64, u64),
 }
 
 #[cfg(test)]
@@ -84,13 +97,24 @@ mod tests {
             full_set: 1,
             full_epoch: Epoch(2),
             time: Timestamp(3),
+            lists: Hash([0x22; 32]),
             recovered: true,
             fenced: Some(Timestamp(-1)),
         };
         let repository = "11".repeat(16);
         let url = hex(b"file:///b");
-        let expected = format!("01{repository}09{url}ac0207010206010101");
+        let lists = "22".repeat(32);
+        let expected = format!("01{repository}09{url}ac0207010206{lists}010101");
         assert_eq!(hex(&pack(&sent)), expected);
         assert_eq!(unpack::<Sent>(&pack(&sent)), Ok(sent));
+        let recovering = Recovering {
+            repository: [0x11; 16],
+            set: 1,
+            at: "a".to_owned(),
+            dir: (2, 3),
+        };
+        let bytes = pack(&recovering);
+        assert_eq!(hex(&bytes), format!("01{repository}0101610203"));
+        assert_eq!(unpack::<Recovering>(&bytes), Ok(recovering));
     }
 }

@@ -16,6 +16,18 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
+/// How the names of files begin that are not complete yet.
+const TEMPORARY: &str = ".rewindfs-restore-";
+
+/// Whether this is the name of a file that a restore which was killed left half-written.
+pub fn is_temporary(name: &[u8]) -> bool {
+    let rest = name.strip_prefix(TEMPORARY.as_bytes());
+    rest.is_some_and(|rest| {
+        rest.iter()
+            .all(|byte| byte.is_ascii_digit() || *byte == b'-')
+    })
+}
+
 /// A restore under way.
 pub struct Tree<'t> {
     pub(super) source: &'t dyn Source,
@@ -183,7 +195,7 @@ impl<'t> Tree<'t> {
     /// A name that nobody else has.
     pub(super) fn temporary_name(&self) -> Vec<u8> {
         let number = self.temporary.fetch_add(1, Ordering::Relaxed);
-        format!(".rewindfs-restore-{}-{number}", std::process::id()).into_bytes()
+        format!("{TEMPORARY}{}-{number}", std::process::id()).into_bytes()
     }
 
     /// The whole tree.

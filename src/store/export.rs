@@ -7,11 +7,12 @@
 
 use super::kv::Scan;
 use super::view::{View, decode};
-use super::{Pin, Result, Store, StoreError, meta};
+use super::{Pin, Result, SnapshotAction, SnapshotEvent, Store, StoreError, meta};
 use crate::format::keeping::Deleted;
 use crate::format::key::{self, Family};
 use crate::format::record::Snapshot;
 use crate::format::transfer::{RawChunk, RawRecord, Sent};
+use crate::format::value;
 use crate::id::{ActorId, Epoch, Hash};
 use crate::limits;
 use std::collections::HashSet;
@@ -22,13 +23,7 @@ const WHOLE: [&[u8]; 3] = [meta::POLICY, meta::FROM_BEFORE, meta::SNAPSHOTS_CHAN
 /// Numbers that must not be given out again.
 const COUNTERS: [&[u8]; 3] = [meta::NEXT_FILE, meta::NEXT_ACTOR, meta::NEXT_SNAPSHOT];
 /// Numbered kinds that go out whole.
-const NUMBERED: [&str; 5] = [
-    meta::SNAPSHOT_LOG,
-    meta::LEFT_OUT,
-    meta::PURGED,
-    meta::RUN,
-    meta::GAP,
-];
+const NUMBERED: [&str; 4] = [meta::LEFT_OUT, meta::PURGED, meta::RUN, meta::GAP];
 /// Kinds numbered by epoch: those up to the last.
 const BY_EPOCH: [&str; 2] = [meta::MENDED, meta::UNSETTLED];
 
@@ -95,16 +90,10 @@ impl Store {
             if bytes >= limits::EXPORT_PAGE {
                 break;
             }
-            let chunk = match view.index_entry(*hash)? {
-                Some(entry) => {
-                    let envelope = view.raw(Family::Chunks, &key::chunk(entry.number))?;
-                    envelope.map(|envelope| RawChunk {
-                        hash: *hash,
-                        is_list: entry.is_list,
-                        envelope,
-                    })
-                }
-                None => None,
+            // What is damaged must not keep all else from being sent.
+            let chunk = match raw_chunk(&view, *hash) {
+                Err(error) if error.is_damage() => None,
+                chunk => chunk?,
             };
             bytes += chunk.as_ref().map_or(0, |chunk| chunk.envelope.len());
             chunks.push((*hash, chunk));
@@ -118,6 +107,16 @@ impl Store {
     /// A store that can't be read.
     pub fn all_sent(&self) -> Result<Vec<Sent>> {
         self.view().sent()
+    }
+
+    /// The hash of what goes out as whole lists, but for counters: whether any of it has changed.
+    ///
+    /// # Errors
+    /// A store that can't be read.
+    pub fn lists_hash(&self, to: Epoch) -> Result<Hash> {
+        let mut page = Page::default();
+        rest(&self.view(), to, false, &mut page)?;
+        Ok(Hash::of(&value::pack(&page.records)))
     }
 
     /// Notes what was sent to a repository, in place of what was noted before.
@@ -138,24 +137,28 @@ impl Store {
             Some((number, _)) => *number,
             None => all.last().map_or(1, |(number, _)| number + 1),
         };
-        self.put_meta(&key::meta(meta::SENT, number), sent)
-    }
-
-    /// Forgets what was sent to a repository: the next set is a full one. False: there was nothing.
-    ///
-    /// # Errors
-    /// A store that can't be written.
-    pub fn forget_sent(&self, repository: [u8; 16]) -> Result<bool> {
-        let _committer = self.committer.lock();
-        let all: Vec<(u64, Sent)> = self.view().numbered(meta::SENT)?;
         let mut batch = super::kv::Batch::default();
-        for (number, _) in all.iter().filter(|(_, sent)| sent.repository == repository) {
+        // What was at this place before is not there any more.
+        let gone = |other: &Sent| other.url == sent.url && other.repository != sent.repository;
+        for (number, _) in all.iter().filter(|(_, other)| gone(other)) {
             batch.delete(Family::Meta, key::meta(meta::SENT, *number));
         }
-        let found = !batch.changes.is_empty();
-        self.write(batch, super::kv::Durability::Synced)?;
-        Ok(found)
+        let key = key::meta(meta::SENT, number);
+        batch.put(Family::Meta, key, value::pack(sent));
+        self.write(batch, super::kv::Durability::Synced)
     }
+}
+
+fn raw_chunk(view: &View<'_>, hash: Hash) -> Result<Option<RawChunk>> {
+    let Some(entry) = view.index_entry(hash)? else {
+        return Ok(None);
+    };
+    let envelope = view.raw(Family::Chunks, &key::chunk(entry.number))?;
+    Ok(envelope.map(|envelope| RawChunk {
+        hash,
+        is_list: entry.is_list,
+        envelope,
+    }))
 }
 
 impl View<'_> {
@@ -186,7 +189,7 @@ impl Export {
                 Stage::Headers(from) => {
                     self.stage = self.headers(&store.view(), &from, &mut page)?
                 }
-                Stage::Rest => self.rest(&store.view(), &mut page)?,
+                Stage::Rest => rest(&store.view(), self.to, true, &mut page)?,
                 Stage::Done if page.records.is_empty() => return Ok(None),
                 Stage::Done => return Ok(Some(page.records)),
             }
@@ -290,48 +293,97 @@ impl Export {
         }
         Ok(Stage::Rest)
     }
+}
 
-    /// What is a list as a whole.
-    fn rest(&self, view: &View<'_>, page: &mut Page) -> Result<()> {
-        let mut names = view.from(Family::Snapshots, &[])?;
-        while let Some((key, bytes)) = names.item() {
-            let snapshot: Snapshot = decode(Family::Snapshots, key, bytes)?;
-            if snapshot.epoch <= self.to {
-                page.add(Family::Snapshots, key, bytes);
-            }
-            names.step()?;
+/// What is a list as a whole.
+fn rest(view: &View<'_>, to: Epoch, counters: bool, page: &mut Page) -> Result<()> {
+    let mut names = view.from(Family::Snapshots, &[])?;
+    while let Some((key, bytes)) = names.item() {
+        let snapshot: Snapshot = decode(Family::Snapshots, key, bytes)?;
+        if snapshot.epoch <= to {
+            page.add(Family::Snapshots, key, bytes);
         }
-        for name in WHOLE.into_iter().chain(COUNTERS) {
-            if let Some(bytes) = view.raw(Family::Meta, name)? {
-                page.add(Family::Meta, name, &bytes);
-            }
-        }
-        for name in NUMBERED {
-            page.all(
-                Family::Meta,
-                view.prefix(Family::Meta, &key::meta_prefix(name))?,
-            )?;
-        }
-        for name in BY_EPOCH {
-            let until = key::meta(name, self.to.0 + 1);
-            let range = view.range(Family::Meta, &key::meta_prefix(name), &until)?;
-            page.all(Family::Meta, range)?;
-        }
-        let mut deleted = view.prefix(Family::Meta, &key::meta_prefix(meta::DELETED))?;
-        while let Some((key, bytes)) = deleted.item() {
-            let was: Deleted = decode(Family::Meta, key, bytes)?;
-            if was.snapshot.epoch <= self.to {
-                page.add(Family::Meta, key, bytes);
-            }
-            deleted.step()?;
-        }
-        Ok(())
+        names.step()?;
     }
+    for name in WHOLE
+        .into_iter()
+        .chain(COUNTERS.into_iter().filter(|_| counters))
+    {
+        if let Some(bytes) = view.raw(Family::Meta, name)? {
+            page.add(Family::Meta, name, &bytes);
+        }
+    }
+    for name in NUMBERED {
+        page.all(
+            Family::Meta,
+            view.prefix(Family::Meta, &key::meta_prefix(name))?,
+        )?;
+    }
+    log(view, to, page)?;
+    for name in BY_EPOCH {
+        let until = key::meta(name, to.0 + 1);
+        let range = view.range(Family::Meta, &key::meta_prefix(name), &until)?;
+        page.all(Family::Meta, range)?;
+    }
+    let mut deleted = view.prefix(Family::Meta, &key::meta_prefix(meta::DELETED))?;
+    while let Some((key, bytes)) = deleted.item() {
+        let was: Deleted = decode(Family::Meta, key, bytes)?;
+        if was.snapshot.epoch <= to {
+            page.add(Family::Meta, key, bytes);
+        }
+        deleted.step()?;
+    }
+    Ok(())
+}
+
+/// The log of the list of snapshots, without the lines about those that are younger than the last
+/// epoch: their names do not go out.
+fn log(view: &View<'_>, to: Epoch, page: &mut Page) -> Result<()> {
+    let mut young: HashSet<String> = HashSet::new();
+    let snapshots = view.snapshots()?.into_iter();
+    young.extend(
+        snapshots
+            .filter(|(_, s)| s.epoch > to)
+            .map(|(name, _)| name),
+    );
+    let deleted = view.deleted()?.into_iter();
+    young.extend(
+        deleted
+            .filter(|was| was.snapshot.epoch > to)
+            .map(|was| was.name),
+    );
+    let mut lines = Page::default();
+    lines.all(
+        Family::Meta,
+        view.prefix(Family::Meta, &key::meta_prefix(meta::SNAPSHOT_LOG))?,
+    )?;
+    // Backwards: a line about a new name says which name it had before.
+    lines.records.reverse();
+    let mut kept = Vec::new();
+    for record in lines.records {
+        let line: SnapshotEvent = decode(Family::Meta, &record.key, &record.value)?;
+        let is_young = match line.action {
+            SnapshotAction::Renamed { to } if young.contains(&to) => {
+                young.insert(line.name);
+                true
+            }
+            _ => young.contains(&line.name),
+        };
+        if !is_young {
+            kept.push(record);
+        }
+    }
+    kept.reverse();
+    for record in kept {
+        page.add(Family::Meta, &record.key, &record.value);
+    }
+    Ok(())
 }
 
 /// Whether a key of `meta` is one that goes from one store to another.
 pub(super) fn is_sent(key: &[u8]) -> bool {
-    let numbered = NUMBERED.into_iter().chain(BY_EPOCH).chain([meta::DELETED]);
+    let others = [meta::DELETED, meta::SNAPSHOT_LOG];
+    let numbered = NUMBERED.into_iter().chain(BY_EPOCH).chain(others);
     WHOLE.contains(&key)
         || COUNTERS.contains(&key)
         || numbered

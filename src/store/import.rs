@@ -14,7 +14,7 @@ use super::view::{ChangeLine, corrupt, decode};
 use super::{Result, Store, StoreError, chunks, meta};
 use crate::format::key::{self, Family};
 use crate::format::record::*;
-use crate::format::transfer::{RawChunk, RawRecord};
+use crate::format::transfer::{RawChunk, RawRecord, Recovering};
 use crate::format::value;
 use crate::id::{Epoch, Hash};
 use std::collections::{HashMap, HashSet};
@@ -42,6 +42,32 @@ impl Store {
     pub fn received_packs(&self) -> Result<HashSet<Hash>> {
         let packs: Vec<(u64, Hash)> = self.view().numbered(meta::RECEIVED)?;
         Ok(packs.into_iter().map(|(_, pack)| pack).collect())
+    }
+
+    /// What this store is to be, if it is being made from a repository.
+    ///
+    /// # Errors
+    /// A store that can't be read.
+    pub fn recovering(&self) -> Result<Option<Recovering>> {
+        self.meta(meta::RECOVERING)
+    }
+
+    /// Notes that.
+    ///
+    /// # Errors
+    /// A store that can't be written.
+    pub fn set_recovering(&self, recovering: &Recovering) -> Result<()> {
+        self.put_meta(meta::RECOVERING, recovering)
+    }
+
+    /// It is what it was to be.
+    ///
+    /// # Errors
+    /// A store that can't be written.
+    pub fn end_recovering(&self) -> Result<()> {
+        let mut batch = Batch::default();
+        batch.delete(Family::Meta, meta::RECOVERING);
+        self.write(batch, Durability::Synced)
     }
 
     /// Takes the chunks of a pack.

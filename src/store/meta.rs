@@ -50,6 +50,8 @@ pub(super) const SENT: &str = "sent";
 /// By number: the name of a pack whose chunks were received, while a store is being made from a
 /// repository.
 pub(super) const RECEIVED: &str = "received";
+/// What such a store is to be.
+pub(super) const RECOVERING: &[u8] = b"recovering";
 /// By epoch: what a repair left of it.
 pub(super) const MENDED: &str = "mended";
 /// What is kept for how long.

@@ -5,7 +5,7 @@ use crate::harness::compare::{Except, Tree};
 use crate::harness::mount::names;
 use crate::harness::run::wait;
 use crate::harness::{
-    Cmd, Mounted, Run, Sandbox, noise, one_of_everything, read, sized, sys, text, write,
+    Cmd, Mounted, Run, Sandbox, noise, one_of_everything, read, sized, sys, text, wait_for, write,
 };
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -399,6 +399,7 @@ fn after_the_loss_of_all_of_it_a_state_comes_back_that_was_there() {
     let script = "for n in $(seq 1 100000); do for k in 1 2 3 4; do echo $n > f$k.new; \
                   mv f$k.new f$k; done; echo $n > done.new; mv done.new done; done";
     let mut load = Cmd::sh(script).within(&work).spawn();
+    wait_for("the first round", || work.join("done").exists());
     let rounds = sized(6, 3);
     let mut sent = 0;
     for _ in 0..rounds {
@@ -445,7 +446,12 @@ fn a_recovery_that_is_killed_goes_on() {
     mounted.umount();
     let to = sandbox.join("again");
     let mut killed = 0;
+    let done = sandbox.join(".again.rewind");
     for round in 0..sized(20_u64, 8) {
+        // It had ended, but for its exit.
+        if done.exists() {
+            break;
+        }
         let command = Cmd::rewindfs()
             .arg("recover")
             .arg(place(&sandbox))
@@ -463,11 +469,126 @@ fn a_recovery_that_is_killed_goes_on() {
         killed += 1;
     }
     assert!(killed > 0);
-    if !sandbox.join(".again.rewind").exists() {
+    if !done.exists() {
         recover(&sandbox, &to, &[]).ok();
     }
     whole.must_equal(&Tree::read(&to), RECOVERED, "the directory");
     let again = mount(&to);
     again.command("verify").arg("--data").run().ok();
     again.umount();
+}
+
+/// What stands in a directory, and what an earlier recovery was for, decide whether one goes on.
+#[test]
+fn a_recovery_touches_nothing_that_is_not_its_own() {
+    let sandbox = Sandbox::new("elsewhere-own");
+    sandbox.mount("").umount();
+    write(sandbox.work().join("ours"), noise(1, 40_000));
+    backup(&sandbox, &[]).ok();
+    let other = Sandbox::new("elsewhere-own-other");
+    other.mount("").umount();
+    write(other.work().join("theirs"), noise(2, 40_000));
+    let also = Cmd::rewindfs()
+        .arg("backup")
+        .arg(other.work())
+        .arg("--to")
+        .arg(place(&other));
+    with_password(also).run().ok();
+
+    // A few paths that could not be had leave nothing behind that would open a full directory.
+    let home = sandbox.join("home");
+    fs::create_dir(&home).expect("mkdir");
+    write(home.join("mine"), "precious");
+    recover(&sandbox, &home, &["--at", "nosuch", "ours"]).exits(2);
+    recover(&sandbox, &home, &[]).exits(2).says("is not empty");
+    assert_eq!(text(home.join("mine")), "precious");
+    // The same store for another directory.
+    let store = sandbox.join("shared");
+    let store = store.to_str().expect("text");
+    recover(
+        &sandbox,
+        &sandbox.join("new"),
+        &["--store", store, "--at", "nosuch"],
+    )
+    .exits(2);
+    recover(&sandbox, &home, &["--store", store])
+        .exits(2)
+        .says("is not empty");
+    assert_eq!(text(home.join("mine")), "precious");
+
+    // What was begun from one place is not gone on with from another.
+    let to = sandbox.join("mixed");
+    recover(&sandbox, &to, &["--at", "nosuch"]).exits(2);
+    let theirs = Cmd::rewindfs()
+        .arg("recover")
+        .arg(place(&other))
+        .arg("--to")
+        .arg(&to);
+    with_password(theirs).run().ok();
+    assert_eq!(names(&to), ["theirs"]);
+    Cmd::rewindfs()
+        .args(["verify", "--data"])
+        .arg(&to)
+        .run()
+        .ok();
+
+    // What somebody puts there while it is cut off stays.
+    let to = sandbox.join("cut-off");
+    recover(&sandbox, &to, &["--at", "nosuch"]).exits(2);
+    fs::create_dir_all(&to).expect("mkdir");
+    write(to.join("mine"), "precious");
+    write(to.join(".rewindfs-restore-1-2"), "half");
+    recover(&sandbox, &to, &["--at", "nosuch"]).exits(2);
+    assert_eq!(text(to.join("mine")), "precious");
+    assert!(!to.join(".rewindfs-restore-1-2").exists());
+    recover(&sandbox, &to, &[]).exits(2).says("is not empty");
+    assert_eq!(text(to.join("mine")), "precious");
+}
+
+#[test]
+fn a_place_that_is_not_the_one_it_was_is_not_begun_anew_in_silence() {
+    let sandbox = Sandbox::new("elsewhere-replaced");
+    let mounted = sandbox.mount("");
+    write(mounted.join("file"), "x");
+    backup(&sandbox, &[]).ok();
+    let away = sandbox.join("away");
+    fs::rename(place(&sandbox), &away).expect("mv");
+    // As where a volume is not mounted.
+    backup(&sandbox, &[])
+        .exits(2)
+        .says("held the backups")
+        .says("--new");
+    fs::create_dir(place(&sandbox)).expect("mkdir");
+    backup(&sandbox, &[]).exits(2).says("and now holds none");
+    assert!(names(&place(&sandbox)).is_empty());
+    let other = Sandbox::new("elsewhere-replaced-other");
+    other.mount("").umount();
+    let begun = Cmd::rewindfs()
+        .arg("backup")
+        .arg(other.work())
+        .arg("--to")
+        .arg(place(&sandbox));
+    with_password(begun).run().ok();
+    backup(&sandbox, &[]).exits(2).says("and now holds others");
+    fs::remove_dir_all(place(&sandbox)).expect("rm");
+    backup(&sandbox, &["--new"]).ok().says("set 1, full");
+    let status = mounted.command("status").arg("--json").run().ok().json();
+    assert_eq!(status[0]["copies"].as_array().expect("a list").len(), 1);
+    // A copy in what it is a copy of.
+    for inside in [
+        sandbox.work().join("inside"),
+        sandbox.store().join("inside"),
+    ] {
+        let command = Cmd::rewindfs()
+            .arg("backup")
+            .arg(sandbox.work())
+            .arg("--to")
+            .arg(&inside);
+        with_password(command)
+            .run()
+            .exits(2)
+            .says("would be lost with it");
+        assert!(!inside.exists());
+    }
+    mounted.umount();
 }

@@ -63,7 +63,8 @@ fn backup(repository: &Repository, feed: &mut dyn Feed, plan: Plan) -> Result<Ma
         progress: &|_| (),
         cancelled: &|| false,
     };
-    backup.run(feed)
+    let facts = feed.facts()?;
+    backup.run(feed, facts)
 }
 
 fn feed(store: &Arc<Store>) -> Local {

@@ -322,7 +322,7 @@ fn what_was_cut_short_is_no_set_and_is_removed_by_the_next() {
             .any(|path| relative(&place, path).starts_with("segments/"))
     );
     let made = backup(&place.open(), &mut feed(&world.store), plan(Kind::Full)).unwrap();
-    assert!(made.garbage > 0);
+    assert!(made.garbage > 0, "{made:?}");
     let named = made.set.unwrap().objects.len();
     // The marker, a key, a head.
     assert_eq!(objects_of(&place).len(), named + 3);
@@ -397,4 +397,140 @@ fn a_head_that_does_not_continue_the_one_before_it_is_refused() {
     std::fs::write(&head, other).unwrap();
     let refused = repository.catalog().unwrap_err().to_string();
     assert!(refused.contains("heads/00000000000000000003"), "{refused}");
+}
+
+/// Names change while the tree stands still: that is something new, and comes back.
+#[test]
+fn a_name_that_was_given_or_taken_away_since_makes_a_set() {
+    let place = Place::plain();
+    let mut world = World::new(16);
+    let epoch = world.step();
+    world.name("one", epoch);
+    send(&place, &world, Kind::Full);
+    world.name("two", epoch);
+    let two = send(&place, &world, Kind::Incremental);
+    assert_eq!((two.after, two.to), (epoch, epoch));
+    world.store.rename_snapshot("one", "uno", 0).unwrap();
+    let renamed = send(&place, &world, Kind::Incremental);
+    // Younger than what is sent: neither its name nor the line about it goes out.
+    let later = world.step();
+    world.name("late", later);
+    world.store.rename_snapshot("late", "later", 0).unwrap();
+    let mut old = Local::new(
+        Arc::clone(&world.store),
+        epoch,
+        "h".to_owned(),
+        b"/d".to_vec(),
+    );
+    let full = backup(&place.open(), &mut old, plan(Kind::Full))
+        .unwrap()
+        .set
+        .unwrap();
+    for (set, names) in [
+        (&two, vec!["one", "two"]),
+        (&renamed, vec!["two", "uno"]),
+        (&full, vec!["two", "uno"]),
+    ] {
+        let (_folder, outcome, store) = fetch(&place, set.number, false);
+        outcome.unwrap();
+        let found = store.view().snapshots().unwrap().into_iter();
+        assert_eq!(found.map(|(name, _)| name).collect::<Vec<_>>(), names);
+        check(&store, &world, Epoch::NONE, epoch);
+    }
+}
+
+/// Somebody else's next set must not remove what one that is under way has sent.
+#[test]
+fn of_two_that_send_at_the_same_time_one_is_refused_and_the_other_whole() {
+    let place = Place::plain();
+    let mut world = World::new(17);
+    world.step();
+    send(&place, &world, Kind::Full);
+    world.step();
+    struct Between<'a> {
+        inner: Local,
+        place: &'a Place,
+        world: &'a World,
+    }
+    impl Feed for Between<'_> {
+        fn facts(&mut self) -> Result<Facts> {
+            self.inner.facts()
+        }
+        fn begin(&mut self, after: Epoch) -> Result<bool> {
+            self.inner.begin(after)
+        }
+        fn page(&mut self) -> Result<Option<Vec<RawRecord>>> {
+            let page = self.inner.page()?;
+            if page.is_none() {
+                // All that this one sends is there; now the other one begins and ends.
+                std::thread::sleep(std::time::Duration::from_millis(300));
+                send(self.place, self.world, Kind::Full);
+            }
+            Ok(page)
+        }
+        fn chunks(&mut self, hashes: &[Hash]) -> Result<Vec<(Hash, Option<RawChunk>)>> {
+            self.inner.chunks(hashes)
+        }
+        fn note(&mut self, sent: &Sent) -> Result<()> {
+            self.inner.note(sent)
+        }
+    }
+    let mut first = Between {
+        inner: feed(&world.store),
+        place: &place,
+        world: &world,
+    };
+    let refused = backup(&place.open(), &mut first, plan(Kind::Incremental));
+    let pulled = matches!(
+        refused,
+        Err(ArchiveError::Pulled { .. } | ArchiveError::Raced { .. })
+    );
+    assert!(pulled, "{refused:?}");
+    let repository = place.open();
+    let catalog = repository.catalog().unwrap();
+    assert_eq!(catalog.sets.len(), 2);
+    let sets: Vec<&SetRecord> = catalog.sets.values().collect();
+    repository.check(&sets).unwrap();
+}
+
+/// A place that is moved away while it is written to.
+#[test]
+fn a_place_that_went_meanwhile_has_no_set() {
+    let place = Place::encrypted();
+    let mut world = World::new(18);
+    world.step();
+    struct Moving<'a> {
+        inner: Local,
+        place: &'a Place,
+    }
+    impl Feed for Moving<'_> {
+        fn facts(&mut self) -> Result<Facts> {
+            self.inner.facts()
+        }
+        fn begin(&mut self, after: Epoch) -> Result<bool> {
+            let away = self.place.folder.path().with_extension("away");
+            std::fs::rename(self.place.folder.path(), away).unwrap();
+            self.inner.begin(after)
+        }
+        fn page(&mut self) -> Result<Option<Vec<RawRecord>>> {
+            self.inner.page()
+        }
+        fn chunks(&mut self, hashes: &[Hash]) -> Result<Vec<(Hash, Option<RawChunk>)>> {
+            self.inner.chunks(hashes)
+        }
+        fn note(&mut self, _: &Sent) -> Result<()> {
+            panic!("nothing was sent");
+        }
+    }
+    let repository = place.open();
+    let mut moving = Moving {
+        inner: feed(&world.store),
+        place: &place,
+    };
+    let refused = backup(&repository, &mut moving, plan(Kind::Full));
+    assert!(
+        matches!(refused, Err(ArchiveError::Pulled { .. })),
+        "{refused:?}"
+    );
+    std::fs::remove_dir_all(place.folder.path().with_extension("away")).unwrap();
 }

@@ -205,6 +205,21 @@ impl World {
         epoch
     }
 
+    pub fn name(&mut self, name: &str, epoch: Epoch) {
+        let snapshot = Snapshot {
+            id: self.store.new_snapshot_id().unwrap(),
+            epoch,
+            time: Timestamp(5),
+            mode: SnapshotMode::Full,
+            base: None,
+            hold: None,
+            tags: Vec::new(),
+            message: String::new(),
+            by_uid: 7,
+        };
+        self.store.put_snapshot(name, &snapshot).unwrap();
+    }
+
     /// That a store has what was there.
     pub fn check(&self, store: &Arc<Store>, at: Epoch) {
         let names = self.names(store, at).into_iter();

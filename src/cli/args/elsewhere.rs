@@ -57,6 +57,9 @@ pub struct Backup {
     /// Read what the place holds instead of trusting what was noted of it
     #[arg(long)]
     pub compare: bool,
+    /// Begin anew where earlier backups of this directory are not any more
+    #[arg(long)]
+    pub new: bool,
     #[command(flatten)]
     pub opening: Opening,
     /// Print the report as JSON

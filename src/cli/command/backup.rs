@@ -10,7 +10,9 @@ use super::super::progress::Meter;
 use super::super::quantity::{count, size};
 use super::super::reach::{self, Reach};
 use super::locate;
-use crate::archive::{Backup, Confirm, Feed, Kind, Made, Plan, Repository, SetRecord, Traffic};
+use crate::archive::{
+    Backup, Confirm, Feed, Kind, Made, Objects, Plan, Repository, SetRecord, Traffic,
+};
 use crate::control::client::Wait;
 use crate::control::export;
 use crate::control::locate::Place;
@@ -20,6 +22,7 @@ use crate::time::TimeZone;
 use parking_lot::Mutex;
 use serde::Serialize;
 use std::io::{self, Write, stderr, stdout};
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
@@ -141,14 +144,19 @@ pub fn run(args: &args::Backup) -> Result<Exit, Error> {
             None
         }
     };
-    let repository = elsewhere::open(&args.to, &args.opening, true)?;
-    let backup = Backup {
-        repository: &repository,
-        plan,
-        progress: &|done| line.show(done),
-        cancelled: &|| line.is_pressed(),
-    };
-    let made = with_feed(&place, to, &line, |feed| Ok(backup.run(feed)?))?;
+    apart(&args.to, &place)?;
+    let (repository, made) = with_feed(&place, to, &line, |feed| {
+        let facts = feed.facts()?;
+        let repository = elsewhere::open_or_create(&args.to, &args.opening, &facts.sent, args.new)?;
+        let backup = Backup {
+            repository: &repository,
+            plan,
+            progress: &|done| line.show(done),
+            cancelled: &|| line.is_pressed(),
+        };
+        let made = backup.run(feed, facts)?;
+        Ok((repository, made))
+    })?;
     drop(line);
     // The first one is full in any case.
     if let Some(because) = made.full_because
@@ -162,6 +170,27 @@ pub fn run(args: &args::Backup) -> Result<Exit, Error> {
         0 => Exit::Done,
         _ => Exit::Partly,
     })
+}
+
+/// That the copy does not lie in what it is a copy of.
+fn apart(url: &str, place: &Place) -> Result<(), Error> {
+    let to = Objects::place_of(url)?;
+    let Some(to) = to.strip_prefix("file://") else {
+        return Ok(());
+    };
+    let mount = place.mount.as_ref().map(|mount| mount.point.clone());
+    let within = [Some(place.dir.clone()), Some(place.store.clone()), mount];
+    match within
+        .into_iter()
+        .flatten()
+        .find(|folder| Path::new(to).starts_with(folder))
+    {
+        Some(folder) => Err(Error::Usage(format!(
+            "{to} lies in {} and would be lost with it: choose another place, on another disk",
+            folder.display()
+        ))),
+        None => Ok(()),
+    }
 }
 
 /// What is sent comes from the daemon, or from the store of an unmounted directory.
@@ -240,7 +269,7 @@ fn report(
 
 /// `backups URL`.
 pub fn list(args: &args::Backups) -> Result<Exit, Error> {
-    let repository = elsewhere::open(&args.url, &args.opening, false)?;
+    let repository = elsewhere::open(&args.url, &args.opening)?;
     let catalog = repository.catalog()?;
     let line = Line::new("backups")?;
     let mut found = 0;

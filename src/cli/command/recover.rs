@@ -18,6 +18,7 @@ use crate::backing::{self, Backing};
 use crate::control::client::Wait;
 use crate::control::{folder, open};
 use crate::format::record::{InodeVersion, Kind, LiveEntry};
+use crate::format::transfer::Recovering;
 use crate::history::{History, StateName};
 use crate::id::{Epoch, FileId};
 use crate::restore::{self, Asked, Folder, LeftOut, Options, Overwrite, Recorded, Tally};
@@ -30,6 +31,7 @@ use std::ffi::OsString;
 use std::io::{self, Write, stderr, stdout};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
@@ -71,7 +73,7 @@ pub fn run(args: &args::Recover) -> Result<Exit, Error> {
     let mut clock = Clock::new();
     let asked = asked(&args.paths)?;
     let target = Target::choose(args)?;
-    let repository = elsewhere::open(&args.url, &args.opening, false)?;
+    let repository = elsewhere::open(&args.url, &args.opening)?;
     let catalog = repository.catalog()?;
     let set = choose(args, &repository, &catalog)?;
     if !args.partial {
@@ -82,7 +84,8 @@ pub fn run(args: &args::Recover) -> Result<Exit, Error> {
         action: "signals can't be caught",
         source,
     })?;
-    let store = target.open_store()?;
+    let at = args.at.clone().unwrap_or_default();
+    let (store, set) = target.open_store(&repository, &catalog, set, &at, args.set.is_some())?;
     let outcome = fetch(args, &repository, &catalog, set, &store, interrupt)?;
     clock.phases.fetch_seconds = clock.lap();
     let problems = verify(&store, !outcome.lacks.is_empty())?;
@@ -95,13 +98,19 @@ pub fn run(args: &args::Recover) -> Result<Exit, Error> {
     if written.is_interrupted {
         return Ok(Exit::Interrupted);
     }
-    if asked.is_empty() {
+    let fits =
+        asked.is_empty() && (written.tally.conflicts == 0 || !rustix::process::geteuid().is_root());
+    if fits {
         target.keep(&store, epoch)?;
+    } else if asked.is_empty() {
+        let _ = writeln!(
+            stderr(),
+            "rewindfs: not all of it could be written; its past waits in {}; when there is room, the \
+             same command goes on",
+            target.under_way.display()
+        );
     }
     drop(store);
-    if !asked.is_empty() {
-        target.discard();
-    }
     let then = finish(args, &target, &mut clock)?;
     clock.phases.all_seconds = clock.began.elapsed().as_secs_f64();
     let report = Done {
@@ -152,6 +161,16 @@ struct Target {
     under_way: PathBuf,
     /// Where commands about the directory look for it.
     place: PathBuf,
+    /// Only a few paths are wanted: the store goes when it was used.
+    passing: bool,
+}
+
+impl Drop for Target {
+    fn drop(&mut self) {
+        if self.passing && self.under_way.exists() {
+            open::discard(&self.under_way);
+        }
+    }
 }
 
 impl Target {
@@ -184,7 +203,12 @@ impl Target {
         };
         let mut under_way = store.clone().into_os_string();
         under_way.push(UNDER_WAY);
+        let passing = !args.paths.is_empty();
+        if passing {
+            under_way.push(format!("-{}", std::process::id()));
+        }
         let target = Target {
+            passing,
             under_way: under_way.into(),
             dir,
             store,
@@ -207,35 +231,107 @@ impl Target {
                 )));
             }
         }
-        let is_free = match std::fs::read_dir(&self.dir) {
-            Ok(mut entries) => entries.next().is_none(),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => true,
-            Err(source) => {
-                return Err(Error::File {
-                    path: self.dir.clone(),
-                    source,
-                });
-            }
-        };
-        if !is_free && !self.under_way.exists() {
-            return Err(Error::Usage(format!(
-                "{} is not empty: move away what is in it, or choose another --to DIR",
-                self.dir.display()
-            )));
-        }
         Ok(())
     }
 
-    fn open_store(&self) -> Result<Arc<Store>, Error> {
+    /// Whether nothing is in the directory.
+    fn is_free(&self) -> Result<bool, Error> {
+        match std::fs::read_dir(&self.dir) {
+            Ok(mut entries) => Ok(entries.next().is_none()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(true),
+            Err(source) => Err(Error::File {
+                path: self.dir.clone(),
+                source,
+            }),
+        }
+    }
+
+    /// The store that is made, and of which set: what was begun for the same purpose goes on, and
+    /// nothing else does.
+    fn open_store<'c>(
+        &self,
+        repository: &Repository,
+        catalog: &'c Catalog,
+        set: &'c SetRecord,
+        at: &str,
+        is_chosen: bool,
+    ) -> Result<(Arc<Store>, &'c SetRecord), Error> {
         let options = StoreOptions::default();
+        if self.passing {
+            return Ok((open::create(&self.under_way, &self.dir, options)?.1, set));
+        }
+        let is_free = self.is_free()?;
         let half = Store::is_half_made(&self.under_way).unwrap_or(false);
-        Ok(match self.under_way.exists() && !half {
-            true => {
-                let folder = folder::Folder::open(&self.under_way);
-                open::open(&folder.map_err(open::OpenError::from)?, &self.dir, options)?
+        if self.under_way.exists() && !half {
+            let folder = folder::Folder::open(&self.under_way).map_err(open::OpenError::from)?;
+            let store = open::open(&folder, &self.dir, options.clone())?;
+            let failed = |error| Error::Open(open::OpenError::Store(error));
+            let noted = store.recovering().map_err(failed)?;
+            let begun = noted
+                .as_ref()
+                .and_then(|noted| catalog.sets.get(&noted.set));
+            if let (Some(noted), Some(begun)) = (noted, begun) {
+                let same = noted.repository == repository.id
+                    && noted.at == at
+                    && (!is_chosen || noted.set == set.number)
+                    && self.identity().is_ok_and(|dir| dir == noted.dir);
+                if same {
+                    self.remove_temporary();
+                    return Ok((store, begun));
+                }
             }
-            false => open::create(&self.under_way, &self.dir, options)?.1,
-        })
+            drop(store);
+            if is_free {
+                open::discard(&self.under_way);
+            }
+        }
+        if !is_free {
+            return Err(Error::Usage(format!(
+                "{} is not empty, and what is in it is of no recovery that could go on: move it \
+                 away, or choose another --to DIR",
+                self.dir.display()
+            )));
+        }
+        let store = open::create(&self.under_way, &self.dir, options)?.1;
+        drop(self.open_dir()?);
+        let recovering = Recovering {
+            repository: repository.id,
+            set: set.number,
+            at: at.to_owned(),
+            dir: self.identity()?,
+        };
+        store
+            .set_recovering(&recovering)
+            .map_err(|error| Error::Open(open::OpenError::Store(error)))?;
+        Ok((store, set))
+    }
+
+    /// Device and inode of the directory.
+    fn identity(&self) -> Result<(u64, u64), Error> {
+        let stat = std::fs::metadata(&self.dir).map_err(|source| Error::File {
+            path: self.dir.clone(),
+            source,
+        })?;
+        Ok((stat.dev(), stat.ino()))
+    }
+
+    /// What an earlier try has left half-written.
+    fn remove_temporary(&self) {
+        let mut dirs = vec![self.dir.clone()];
+        while let Some(dir) = dirs.pop() {
+            // What can't be read now is told of when it is written.
+            let Ok(entries) = std::fs::read_dir(&dir) else {
+                continue;
+            };
+            for entry in entries.flatten() {
+                let is_dir = entry.file_type().is_ok_and(|kind| kind.is_dir());
+                if is_dir {
+                    dirs.push(entry.path());
+                } else if restore::is_temporary(entry.file_name().as_bytes()) {
+                    let _ = std::fs::remove_file(entry.path());
+                }
+            }
+        }
     }
 
     /// The directory, made if it is not there.
@@ -265,7 +361,10 @@ impl Target {
             path: self.store.clone(),
             source,
         };
+        let failed = |error| Error::Open(open::OpenError::Store(error));
         std::fs::rename(&self.under_way, &self.store).map_err(file)?;
+        // Behind it: without this note nobody would go on.
+        store.end_recovering().map_err(failed)?;
         if self.store != self.place {
             folder::write_pointer(&self.place, &self.store).map_err(file)?;
         }
@@ -278,11 +377,6 @@ impl Target {
                 .map_err(file)?;
         }
         Ok(())
-    }
-
-    /// The store was needed for a few paths alone.
-    fn discard(&self) {
-        open::discard(&self.under_way);
     }
 }
 
@@ -309,7 +403,11 @@ fn choose<'c>(
     catalog: &'c Catalog,
 ) -> Result<&'c SetRecord, Error> {
     let place = || repository.place().to_owned();
-    let newest = catalog.sets.values().next_back();
+    // A set that was made of an older state is not the newest for that.
+    let newest = catalog
+        .sets
+        .values()
+        .max_by_key(|set| (set.time, set.number));
     let newest = newest.ok_or_else(|| ArchiveError::NoSets { place: place() })?;
     if let Some(number) = args.set {
         let set = catalog.sets.get(&number);
@@ -470,8 +568,7 @@ fn write(
     })?;
     let report = Report::new(args.json, false, "recover", interrupt);
     let options = Options {
-        // What an earlier try has left half-written; nothing else was there.
-        delete: asked.is_empty(),
+        delete: false,
         dry_run: false,
         overwrite: Overwrite::IfChanged,
         in_place: false,
@@ -507,11 +604,15 @@ fn note_live(store: &Arc<Store>, backing: &Backing, epoch: Epoch) -> Result<(), 
     let view = store.view();
     let looked = crate::capture::now_of_file_system();
     let mut note = |id: FileId, fd: &OwnedFd| -> Result<(), Error> {
-        let (Ok(stat), Ok(Some((at, InodeVersion::Present(_))))) =
+        let (Ok(stat), Ok(Some((at, InodeVersion::Present(inode))))) =
             (backing::stat_fd(fd.as_fd()), view.inode_at(id, epoch))
         else {
             return Ok(());
         };
+        // Somebody has been there meanwhile: the first mount looks at it.
+        if inode.kind == Kind::File && (stat.size, stat.mtime) != (inode.size, inode.mtime) {
+            return Ok(());
+        }
         let birth = backing::birth(fd.as_fd()).ok().flatten();
         let entry = LiveEntry {
             id,
