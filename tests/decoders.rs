@@ -6,6 +6,10 @@
 
 use rand::rngs::StdRng;
 use rand::{Rng, RngCore, SeedableRng};
+use rewindfs::archive::{
+    Head, Index, KeySlot, ObjectKind, ObjectRecord, PackIndex, PackedChunk, Secret, SetKind,
+    SetRecord,
+};
 use rewindfs::control::protocol::Hello;
 use rewindfs::control::request::{Reply, Request};
 use rewindfs::control::wire;
@@ -16,6 +20,7 @@ use rewindfs::format::keeping::{
 use rewindfs::format::key::{self, Family};
 use rewindfs::format::lthash::LtHash;
 use rewindfs::format::record::*;
+use rewindfs::format::transfer::{RawChunk, RawRecord, Recovering, Sent};
 use rewindfs::format::value;
 use rewindfs::id::{ActorId, ChunkNumber, Epoch, FileId, Hash, SnapshotId};
 use rewindfs::limits;
@@ -402,6 +407,89 @@ fn records_of_what_was_done() {
         bytes: 1 << 40,
     };
     record::<FromBefore>("from before", vec![value::pack(&from_before)]);
+}
+
+/// What comes back from a place to which others may write, and over the socket while a store is sent.
+#[test]
+fn objects_of_a_repository() {
+    let set = SetRecord {
+        number: 300,
+        kind: SetKind::Incremental,
+        base: Some(1),
+        store: [0x11; 16],
+        host: "host".to_owned(),
+        dir: b"/d".to_vec(),
+        after: Epoch(2),
+        to: Epoch(3),
+        time: Timestamp(4),
+        made: Timestamp(5),
+        state: HASH,
+        seal: HASH,
+        files: 6,
+        data_bytes: 7,
+        set_bytes: 8,
+        objects: vec![
+            ObjectRecord {
+                kind: ObjectKind::Pack,
+                hash: HASH,
+                bytes: 9,
+            };
+            3
+        ],
+    };
+    let head = Head {
+        number: 301,
+        previous: HASH,
+        lineage: 1,
+        writer: [0x11; 16],
+        made: Timestamp(6),
+        sets: vec![set; 2],
+    };
+    record::<Head>("head", vec![value::pack(&head)]);
+    let chunk = PackedChunk {
+        hash: HASH,
+        is_list: true,
+        bytes: 300,
+    };
+    let index = Index {
+        packs: vec![PackIndex {
+            pack: HASH,
+            chunks: vec![chunk; 3],
+        }],
+    };
+    record::<Index>("index of packs", vec![value::pack(&index)]);
+    let password = Secret(b"password".to_vec());
+    let slot = KeySlot::new([0x11; 16], &[7; 32], &password).expect("random numbers");
+    record::<KeySlot>("key slot", vec![value::pack(&slot)]);
+    let raw = RawRecord::new(Family::Headers, b"key", b"value");
+    record::<Vec<RawRecord>>("segment", vec![value::pack(&vec![raw; 3])]);
+    let chunk = RawChunk {
+        hash: HASH,
+        is_list: false,
+        envelope: b"envelope".to_vec(),
+    };
+    let answer = vec![(HASH, Some(chunk)), (HASH, None)];
+    record::<Vec<(Hash, Option<RawChunk>)>>("chunks", vec![value::pack(&answer)]);
+    let sent = Sent {
+        repository: [0x11; 16],
+        url: "file:///b".to_owned(),
+        set: 300,
+        epoch: Epoch(7),
+        full_set: 1,
+        full_epoch: Epoch(2),
+        time: Timestamp(3),
+        lists: HASH,
+        recovered: true,
+        fenced: Some(Timestamp(-1)),
+    };
+    record::<Sent>("sent", vec![value::pack(&sent)]);
+    let recovering = Recovering {
+        repository: [0x11; 16],
+        set: 1,
+        at: "@5m".to_owned(),
+        dir: (2, 3),
+    };
+    record::<Recovering>("recovering", vec![value::pack(&recovering)]);
 }
 
 fn rules() -> Rules {

@@ -25,8 +25,10 @@ mod tests;
 
 pub use backup::{Backup, Confirm, Facts, Feed, Kind, Local, Made, Plan};
 pub use error::ArchiveError;
-pub use keys::Secret;
-pub use object::{SetKind, SetRecord};
+pub use keys::{KeySlot, Secret};
+pub use object::{
+    Head, Index, ObjectKind, ObjectRecord, PackIndex, PackedChunk, SetKind, SetRecord,
+};
 pub use objects::Objects;
 pub use recover::{Lacks, Outcome, gather};
 pub use repository::{Catalog, Repository, Secrecy};
