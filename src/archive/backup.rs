@@ -378,11 +378,7 @@ impl Backup<'_> {
             return Ok(known);
         };
         for set in self.repository.chain(catalog, number)? {
-            let indexes = set
-                .objects
-                .iter()
-                .filter(|object| object.kind == ObjectKind::Index);
-            for object in indexes {
+            for object in set.of_kind(ObjectKind::Index) {
                 let index: Index = self.repository.fetch_value(object)?;
                 let chunks = index.packs.iter().flat_map(|pack| &pack.chunks);
                 known.extend(chunks.map(|chunk| chunk.hash));
@@ -408,7 +404,7 @@ impl Backup<'_> {
             .map(ObjectRecord::name)
             .collect();
         let mut removed = 0;
-        for folder in ["packs", "indexes", "segments"] {
+        for folder in FOLDERS {
             for (name, _) in self.repository.objects.list(folder)? {
                 if !named.contains(&name) {
                     self.repository.objects.delete(&name)?;

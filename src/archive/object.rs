@@ -64,6 +64,17 @@ pub struct SetRecord {
     pub objects: Vec<ObjectRecord>,
 }
 
+impl SetRecord {
+    /// Its objects of a kind.
+    pub fn of_kind(&self, kind: ObjectKind) -> impl Iterator<Item = &ObjectRecord> {
+        let objects = self.objects.iter();
+        objects.filter(move |object| object.kind == kind)
+    }
+}
+
+/// The folders in which the objects of sets lie.
+pub const FOLDERS: [&str; 3] = ["packs", "indexes", "segments"];
+
 /// What an object is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ObjectKind {

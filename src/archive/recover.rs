@@ -53,11 +53,7 @@ pub fn gather(
     let here = store.received_packs()?;
     let mut wanted: Vec<(u64, PackIndex)> = Vec::new();
     for set in &chain {
-        for object in set
-            .objects
-            .iter()
-            .filter(|object| object.kind == ObjectKind::Index)
-        {
+        for object in set.of_kind(ObjectKind::Index) {
             match repository.fetch_value::<Index>(object) {
                 Ok(index) => wanted.extend(index.packs.into_iter().map(|pack| (set.number, pack))),
                 Err(error) if partial && error.is_of_object() => {
@@ -81,11 +77,7 @@ pub fn gather(
     )?;
     for set in &chain {
         let is_last = set.number == number;
-        for object in set
-            .objects
-            .iter()
-            .filter(|object| object.kind == ObjectKind::Segment)
-        {
+        for object in set.of_kind(ObjectKind::Segment) {
             if cancelled() {
                 return Err(ArchiveError::Interrupted);
             }

@@ -314,7 +314,7 @@ impl Repository {
     /// The place can't be reached.
     pub fn lacking(&self, sets: &[&SetRecord]) -> Result<Vec<(u64, String)>> {
         let mut there: BTreeMap<String, u64> = BTreeMap::new();
-        for folder in ["packs", "indexes", "segments"] {
+        for folder in FOLDERS {
             there.extend(self.objects.list(folder)?);
         }
         let objects = |set: &&SetRecord| {

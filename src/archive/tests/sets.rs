@@ -111,37 +111,14 @@ fn a_store_that_is_pruned_while_it_is_sent_sends_a_whole_history() {
         world.step();
     }
     let to = Epoch(40);
-    struct Pruning<'a> {
-        inner: Local,
-        world: &'a World,
-        next: u64,
-    }
-    impl Feed for Pruning<'_> {
-        fn facts(&mut self) -> Result<Facts> {
-            self.inner.facts()
+    let mut next = 3;
+    let mut feed = Disturbed::new(feed(&world.store));
+    feed.before_page = Box::new(|| {
+        for _ in 0..5 {
+            let _ = world.store.prune(Epoch(next));
+            next += 1;
         }
-        fn begin(&mut self, after: Epoch) -> Result<bool> {
-            self.inner.begin(after)
-        }
-        fn page(&mut self) -> Result<Option<Vec<RawRecord>>> {
-            for _ in 0..5 {
-                let _ = self.world.store.prune(Epoch(self.next));
-                self.next += 1;
-            }
-            self.inner.page()
-        }
-        fn chunks(&mut self, hashes: &[Hash]) -> Result<Vec<(Hash, Option<RawChunk>)>> {
-            self.inner.chunks(hashes)
-        }
-        fn note(&mut self, sent: &Sent) -> Result<()> {
-            self.inner.note(sent)
-        }
-    }
-    let mut feed = Pruning {
-        inner: feed(&world.store),
-        world: &world,
-        next: 3,
-    };
+    });
     let made = backup(&place.open(), &mut feed, plan(Kind::Full)).unwrap();
     let (_folder, outcome, store) = fetch(&place, made.set.unwrap().number, false);
     assert!(outcome.unwrap().is_whole);
@@ -308,11 +285,9 @@ fn what_was_cut_short_is_no_set_and_is_removed_by_the_next() {
     for _ in 0..5 {
         world.step();
     }
-    let mut whole = feed(&world.store);
-    let mut dying = Dying {
-        inner: &mut whole,
-        chunks_left: 0,
-    };
+    let mut dying = Disturbed::new(feed(&world.store));
+    // The last page never comes.
+    dying.at_end = Box::new(|| Err(ArchiveError::Feed("died".to_owned())));
     let ended = backup(&place.open(), &mut dying, plan(Kind::Full));
     assert!(matches!(ended, Err(ArchiveError::Feed(_))), "{ended:?}");
     assert!(place.open().catalog().unwrap().sets.is_empty());
@@ -447,39 +422,13 @@ fn of_two_that_send_at_the_same_time_one_is_refused_and_the_other_whole() {
     world.step();
     send(&place, &world, Kind::Full);
     world.step();
-    struct Between<'a> {
-        inner: Local,
-        place: &'a Place,
-        world: &'a World,
-    }
-    impl Feed for Between<'_> {
-        fn facts(&mut self) -> Result<Facts> {
-            self.inner.facts()
-        }
-        fn begin(&mut self, after: Epoch) -> Result<bool> {
-            self.inner.begin(after)
-        }
-        fn page(&mut self) -> Result<Option<Vec<RawRecord>>> {
-            let page = self.inner.page()?;
-            if page.is_none() {
-                // All that this one sends is there; now the other one begins and ends.
-                std::thread::sleep(std::time::Duration::from_millis(300));
-                send(self.place, self.world, Kind::Full);
-            }
-            Ok(page)
-        }
-        fn chunks(&mut self, hashes: &[Hash]) -> Result<Vec<(Hash, Option<RawChunk>)>> {
-            self.inner.chunks(hashes)
-        }
-        fn note(&mut self, sent: &Sent) -> Result<()> {
-            self.inner.note(sent)
-        }
-    }
-    let mut first = Between {
-        inner: feed(&world.store),
-        place: &place,
-        world: &world,
-    };
+    let mut first = Disturbed::new(feed(&world.store));
+    first.at_end = Box::new(|| {
+        // All that this one sends is there; now the other one begins and ends.
+        std::thread::sleep(std::time::Duration::from_millis(300));
+        send(&place, &world, Kind::Full);
+        Ok(())
+    });
     let refused = backup(&place.open(), &mut first, plan(Kind::Incremental));
     let pulled = matches!(
         refused,
@@ -499,34 +448,13 @@ fn a_place_that_went_meanwhile_has_no_set() {
     let place = Place::encrypted();
     let mut world = World::new(18);
     world.step();
-    struct Moving<'a> {
-        inner: Local,
-        place: &'a Place,
-    }
-    impl Feed for Moving<'_> {
-        fn facts(&mut self) -> Result<Facts> {
-            self.inner.facts()
-        }
-        fn begin(&mut self, after: Epoch) -> Result<bool> {
-            let away = self.place.folder.path().with_extension("away");
-            std::fs::rename(self.place.folder.path(), away).unwrap();
-            self.inner.begin(after)
-        }
-        fn page(&mut self) -> Result<Option<Vec<RawRecord>>> {
-            self.inner.page()
-        }
-        fn chunks(&mut self, hashes: &[Hash]) -> Result<Vec<(Hash, Option<RawChunk>)>> {
-            self.inner.chunks(hashes)
-        }
-        fn note(&mut self, _: &Sent) -> Result<()> {
-            panic!("nothing was sent");
-        }
-    }
     let repository = place.open();
-    let mut moving = Moving {
-        inner: feed(&world.store),
-        place: &place,
-    };
+    let mut moving = Disturbed::new(feed(&world.store));
+    moving.is_lost = true;
+    moving.before_begin = Box::new(|| {
+        let away = place.folder.path().with_extension("away");
+        std::fs::rename(place.folder.path(), away).unwrap();
+    });
     let refused = backup(&repository, &mut moving, plan(Kind::Full));
     assert!(
         matches!(refused, Err(ArchiveError::Pulled { .. })),
