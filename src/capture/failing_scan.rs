@@ -14,6 +14,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 const FILES: usize = 30;
+/// More writes than the search for so many takes.
+const STEPS: u64 = 64;
 
 fn snapshot(recorder: &Recorder, name: &str) -> Result<Epoch, CaptureError> {
     let new = NewSnapshot {
@@ -102,4 +104,56 @@ fn a_scan_that_fails_gives_no_name_to_who_waits_for_it() {
         failed += 1;
     }
     assert!(failed >= 3, "only {failed} steps to fail at");
+}
+
+/// Changes the tree while nobody looks, lets the next start's search for changes fail after `left`
+/// writes, and starts once more. Says whether the search had failed.
+fn fail_and_start_again(root: &Path, left: u64) -> bool {
+    let dir = root.join(format!("dir{left}"));
+    fs::create_dir(&dir).expect("mkdir");
+    let kv = Arc::new(FaultyKv::new(Arc::new(MemoryKv::default())));
+    let start = || {
+        let store = Store::on(kv.clone(), &StoreOptions::default())?;
+        let backing = Arc::new(Backing::open(&dir).expect("a directory"));
+        let recorder = Recorder::start(backing, store.clone(), Options::default())?;
+        Ok::<_, CaptureError>((store, recorder))
+    };
+    let (_, recorder) = start().expect("a recorder");
+    snapshot(&recorder, "before").expect("a snapshot");
+    recorder.finish(&|_| {}).expect("an end");
+    for n in 0..FILES {
+        fs::write(dir.join(format!("f{n}")), format!("content {n}")).expect("a file");
+    }
+    kv.fail_after(left);
+    let failed = match start() {
+        Ok((_, recorder)) => {
+            let asked = snapshot(&recorder, "asked");
+            // It dies as it is: nothing tries again.
+            kv.fail_after(0);
+            let _ = recorder.finish(&|_| {});
+            asked.is_err()
+        }
+        Err(_) => true,
+    };
+    kv.mend();
+    let (store, recorder) = start().expect("a recorder");
+    let epoch = snapshot(&recorder, "after").expect("a snapshot");
+    must_hold_all(&store, epoch);
+    recorder.finish(&|_| {}).expect("an end");
+    failed
+}
+
+#[test]
+fn after_a_scan_that_was_cut_off_and_one_that_found_nothing_more_there_is_a_state_to_name() {
+    let temporary = tempfile::tempdir().expect("a folder");
+    let root = temporary.path();
+    // Each mostly waits.
+    let failed: Vec<bool> = std::thread::scope(|scope| {
+        let start = |left| scope.spawn(move || fail_and_start_again(root, left));
+        let started: Vec<_> = (0..STEPS).map(start).collect();
+        let ended = started.into_iter().map(|one| one.join());
+        ended.map(|one| one.expect("no panic")).collect()
+    });
+    let steps = failed.iter().filter(|failed| **failed).count();
+    assert!((3..failed.len()).contains(&steps), "{failed:?}");
 }

@@ -136,6 +136,16 @@ impl Recorder {
         }
     }
 
+    /// Whether the state before the scan holds but a part of what there was.
+    fn follows_a_part(&self, walk: &Walk) -> Result<bool, StoreError> {
+        let view = self.store.view();
+        let Some(before) = view.listed_before(walk.epoch)? else {
+            return Ok(false);
+        };
+        let record = view.epoch(before)?;
+        Ok(record.is_some_and(|record| record.state == EpochState::Partial))
+    }
+
     /// The scan is whole, and with it everything that waited for it.
     pub(super) fn finish_walk(&self, walk: &mut Walk) -> Result<(), ScanError> {
         let _order = self.scan.commit_order();
@@ -143,7 +153,10 @@ impl Recorder {
         let time = *self.scan.time.lock();
         let first = self.scan.first.load(Ordering::Acquire);
         self.found_changes(walk.facts > 0 && !first)?;
-        if walk.facts > 0 || first {
+        // What a scan that was cut off had recorded is all there is, but nobody could say so then: from
+        // this state on it is whole, and can be named.
+        let recorded = walk.facts > 0 || first || self.follows_a_part(walk)?;
+        if recorded {
             let record = EpochRecord {
                 state: EpochState::Waiting { on: walk.epoch },
                 kind: EpochKind::Scan,
@@ -170,7 +183,7 @@ impl Recorder {
         };
         match finished {
             // Nothing was found and nothing waited: there is no epoch to be finished.
-            Err(StoreError::NoEpoch { .. }) if walk.facts == 0 && !first => {}
+            Err(StoreError::NoEpoch { .. }) if !recorded => {}
             result => result?,
         }
         self.scan.running.store(false, Ordering::Release);
