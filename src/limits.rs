@@ -232,6 +232,16 @@ pub const RETRY: Duration = Duration::from_millis(20);
 /// A call that lasts longer stops history: a store on a disk that spins up, or is very busy, has
 /// answered by then.
 pub const STORE_HUNG: Duration = Duration::from_secs(10);
+/// States that are counted to say how far a replica is behind.
+pub const REPLICA_COUNTED: usize = 10_000;
+/// So far behind a replica may be, beside the time between two of its turns, before a person is told.
+pub const REPLICA_LATE: Duration = Duration::from_secs(300);
+/// Between two tries to reach a replica; doubled after each that fails.
+pub const REPLICA_FIRST_PAUSE: Duration = Duration::from_secs(1);
+/// The longest time between two tries.
+pub const REPLICA_LAST_PAUSE: Duration = Duration::from_secs(60);
+/// How long the end of a mount waits for its replicas.
+pub const REPLICA_END: Duration = Duration::from_secs(10);
 /// Between two tries to record again; doubled after each that fails.
 pub const RESUME_FIRST: Duration = Duration::from_secs(1);
 /// The longest time between two tries: opening a damaged store reads all of its log.

@@ -73,6 +73,11 @@ pub struct Facts {
 
 /// A store that is to be sent, wherever it is.
 pub trait Feed {
+    /// Nobody else sends to this repository until this is dropped.
+    ///
+    /// # Errors
+    /// `Busy`: somebody does.
+    fn claim(&mut self, repository: [u8; 16]) -> Result<()>;
     /// What it says of itself.
     ///
     /// # Errors
@@ -111,6 +116,11 @@ impl Local {
 }
 
 impl Feed for Local {
+    // Whoever else has the store open goes by his own claims (`control::export`).
+    fn claim(&mut self, _: [u8; 16]) -> Result<()> {
+        Ok(())
+    }
+
     fn facts(&mut self) -> Result<Facts> {
         let view = self.store.view();
         let header = view.header(self.to)?;
@@ -192,6 +202,9 @@ impl Backup<'_> {
     /// # Errors
     /// Then there is no new set; what was sent is garbage.
     pub fn run(&self, feed: &mut dyn Feed, facts: Facts) -> Result<Made> {
+        feed.claim(self.repository.id)?;
+        // One that is kept open may have been moved away: nothing is begun in its place.
+        self.repository.check(&[])?;
         let catalog = self.repository.catalog()?;
         let own = facts
             .sent

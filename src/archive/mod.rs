@@ -19,6 +19,7 @@ mod object;
 mod objects;
 mod pack;
 mod recover;
+mod remote;
 mod repository;
 #[cfg(test)]
 mod tests;
@@ -31,6 +32,7 @@ pub use object::{
 };
 pub use objects::Objects;
 pub use recover::{Lacks, Outcome, gather};
+pub use remote::serve;
 pub use repository::{Catalog, Repository, Secrecy};
 
 /// What a call here answers.

@@ -1,6 +1,8 @@
 //! Objects by name: put a new one, get, list, delete. Behind it a folder or a provider, reached
-//! through the crate `object_store`; a call here waits for its end.
+//! through the crate `object_store`; a call here waits for its end. Or this program
+//! on another machine (`remote`).
 
+use super::remote::{Remote, Told};
 use super::{ArchiveError, Result};
 use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey, Checksum};
 use object_store::local::LocalFileSystem;
@@ -15,12 +17,24 @@ use url::Url;
 
 /// A place for objects.
 pub struct Objects {
-    store: Arc<dyn ObjectStore>,
-    prefix: ObjectPath,
-    runtime: Runtime,
+    way: Way,
     place: String,
     /// The place itself confirms what it was given; otherwise it has to be read again.
     checks_uploads: bool,
+}
+
+/// How it is reached.
+enum Way {
+    Provider(Provider),
+    /// This program on another machine.
+    Remote(Remote),
+}
+
+/// A folder or a provider.
+struct Provider {
+    store: Arc<dyn ObjectStore>,
+    prefix: ObjectPath,
+    runtime: Runtime,
 }
 
 impl fmt::Debug for Objects {
@@ -32,7 +46,8 @@ impl fmt::Debug for Objects {
 }
 
 impl Objects {
-    /// Opens a place: `file:///FOLDER` or a path, `s3://BUCKET/PREFIX`, `gs://`, `az://`. Credentials
+    /// Opens a place: `file:///FOLDER` or a path, `ssh://HOST/FOLDER`, `s3://BUCKET/PREFIX`, `gs://`,
+    /// `az://`. Credentials
     /// and endpoints come from the environment (AWS_*, GOOGLE_*, AZURE_*).
     ///
     /// # Errors
@@ -51,6 +66,13 @@ impl Objects {
             let path = parsed.to_file_path();
             let path = path.map_err(|()| bad("write file:///FOLDER".to_owned()))?;
             return Objects::folder(&path, create).map_err(bad);
+        }
+        if parsed.scheme() == "ssh" {
+            return Ok(Objects {
+                way: Way::Remote(Remote::new(&parsed, create).map_err(bad)?),
+                place: url.to_owned(),
+                checks_uploads: false,
+            });
         }
         if !parsed.username().is_empty() || parsed.password().is_some() {
             let reason = "a secret in a URL is seen by everybody; put it into the environment";
@@ -113,6 +135,18 @@ impl Objects {
         Ok(shown.to_string())
     }
 
+    /// The objects in a folder.
+    ///
+    /// # Errors
+    /// It is not there, and not made; it can't be read.
+    pub fn in_folder(path: &Path, create: bool) -> Result<Objects> {
+        let bad = |reason: String| ArchiveError::Url {
+            url: path.display().to_string(),
+            reason,
+        };
+        Objects::folder(path, create).map_err(bad)
+    }
+
     fn folder(path: &Path, create: bool) -> std::result::Result<Objects, String> {
         if create {
             std::fs::create_dir_all(path).map_err(|error| error.to_string())?;
@@ -145,9 +179,11 @@ impl Objects {
             .build()
             .map_err(|error| error.to_string())?;
         Ok(Objects {
-            store,
-            prefix,
-            runtime,
+            way: Way::Provider(Provider {
+                store,
+                prefix,
+                runtime,
+            }),
             place: place.to_owned(),
             checks_uploads,
         })
@@ -163,23 +199,34 @@ impl Objects {
         self.checks_uploads
     }
 
-    fn path(&self, name: &str) -> ObjectPath {
-        name.split('/')
-            .fold(self.prefix.clone(), |path, part| path.join(part))
-    }
-
     fn fault(&self, action: &'static str, name: &str, error: Fault) -> ArchiveError {
         match error {
             Fault::NotFound { .. } => ArchiveError::Missing {
                 place: self.place.clone(),
                 name: name.to_owned(),
             },
-            error => ArchiveError::Provider {
+            error => self.failed(action, name, error.to_string()),
+        }
+    }
+
+    fn failed(&self, action: &'static str, name: &str, reason: String) -> ArchiveError {
+        ArchiveError::Provider {
+            place: self.place.clone(),
+            action,
+            name: name.to_owned(),
+            reason,
+        }
+    }
+
+    /// What a remote place told.
+    fn told<T>(&self, action: &'static str, name: &str, told: Told<T>) -> Result<T> {
+        match told {
+            Ok(Some(value)) => Ok(value),
+            Ok(None) => Err(ArchiveError::Missing {
                 place: self.place.clone(),
-                action,
                 name: name.to_owned(),
-                reason: error.to_string(),
-            },
+            }),
+            Err(reason) => Err(self.failed(action, name, reason)),
         }
     }
 
@@ -188,16 +235,19 @@ impl Objects {
     /// # Errors
     /// The place refuses it or can't be reached.
     pub fn put(&self, name: &str, bytes: Vec<u8>) -> Result<bool> {
+        let action = "can't write";
+        let provider = match &self.way {
+            Way::Remote(remote) => return self.told(action, name, remote.put(name, bytes)),
+            Way::Provider(provider) => provider,
+        };
         let options = PutOptions::from(PutMode::Create);
         let payload = PutPayload::from(bytes);
-        let path = self.path(name);
-        match self
-            .runtime
-            .block_on(self.store.put_opts(&path, payload, options))
-        {
+        let path = provider.path(name);
+        let put = provider.store.put_opts(&path, payload, options);
+        match provider.runtime.block_on(put) {
             Ok(_) => Ok(true),
             Err(Fault::AlreadyExists { .. } | Fault::Precondition { .. }) => Ok(false),
-            Err(error) => Err(self.fault("can't write", name, error)),
+            Err(error) => Err(self.fault(action, name, error)),
         }
     }
 
@@ -206,11 +256,16 @@ impl Objects {
     /// # Errors
     /// `Missing`; the place can't be reached.
     pub fn get(&self, name: &str) -> Result<Vec<u8>> {
-        let path = self.path(name);
-        let read = async { self.store.get(&path).await?.bytes().await };
-        let bytes = self.runtime.block_on(read);
+        let action = "can't read";
+        let provider = match &self.way {
+            Way::Remote(remote) => return self.told(action, name, remote.get(name)),
+            Way::Provider(provider) => provider,
+        };
+        let path = provider.path(name);
+        let read = async { provider.store.get(&path).await?.bytes().await };
+        let bytes = provider.runtime.block_on(read);
         Ok(bytes
-            .map_err(|error| self.fault("can't read", name, error))?
+            .map_err(|error| self.fault(action, name, error))?
             .to_vec())
     }
 
@@ -219,10 +274,14 @@ impl Objects {
     /// # Errors
     /// As `get`.
     pub fn length(&self, name: &str) -> Result<u64> {
-        let meta = self.runtime.block_on(self.store.head(&self.path(name)));
-        Ok(meta
-            .map_err(|error| self.fault("can't look at", name, error))?
-            .size)
+        let action = "can't look at";
+        let provider = match &self.way {
+            Way::Remote(remote) => return self.told(action, name, remote.length(name)),
+            Way::Provider(provider) => provider,
+        };
+        let path = provider.path(name);
+        let meta = provider.runtime.block_on(provider.store.head(&path));
+        Ok(meta.map_err(|error| self.fault(action, name, error))?.size)
     }
 
     /// The names below a folder (all of them, below an empty one), with their lengths, in order.
@@ -230,18 +289,23 @@ impl Objects {
     /// # Errors
     /// The place can't be reached.
     pub fn list(&self, folder: &str) -> Result<Vec<(String, u64)>> {
-        let below = match folder {
-            "" => self.prefix.clone(),
-            folder => self.path(folder),
+        let action = "can't list";
+        let provider = match &self.way {
+            Way::Remote(remote) => return self.told(action, folder, remote.list(folder)),
+            Way::Provider(provider) => provider,
         };
-        let found = self.runtime.block_on(async {
+        let below = match folder {
+            "" => provider.prefix.clone(),
+            folder => provider.path(folder),
+        };
+        let found = provider.runtime.block_on(async {
             use futures::TryStreamExt;
-            let all = self.store.list(Some(&below));
+            let all = provider.store.list(Some(&below));
             all.try_collect::<Vec<_>>().await
         });
-        let found = found.map_err(|error| self.fault("can't list", folder, error))?;
+        let found = found.map_err(|error| self.fault(action, folder, error))?;
         let own = |path: &ObjectPath| {
-            let rest = path.as_ref().strip_prefix(self.prefix.as_ref());
+            let rest = path.as_ref().strip_prefix(provider.prefix.as_ref());
             let rest = rest.unwrap_or(path.as_ref());
             rest.trim_start_matches('/').to_owned()
         };
@@ -258,9 +322,25 @@ impl Objects {
     /// # Errors
     /// The place can't be reached or refuses.
     pub fn delete(&self, name: &str) -> Result<()> {
-        match self.runtime.block_on(self.store.delete(&self.path(name))) {
+        let action = "can't remove";
+        let provider = match &self.way {
+            Way::Remote(remote) => {
+                let gone = remote.delete(name).map(|told| told.or(Some(())));
+                return self.told(action, name, gone);
+            }
+            Way::Provider(provider) => provider,
+        };
+        let path = provider.path(name);
+        match provider.runtime.block_on(provider.store.delete(&path)) {
             Ok(()) | Err(Fault::NotFound { .. }) => Ok(()),
-            Err(error) => Err(self.fault("can't remove", name, error)),
+            Err(error) => Err(self.fault(action, name, error)),
         }
+    }
+}
+
+impl Provider {
+    fn path(&self, name: &str) -> ObjectPath {
+        name.split('/')
+            .fold(self.prefix.clone(), |path, part| path.join(part))
     }
 }

@@ -214,6 +214,9 @@ impl Repository {
         if self.cipher.encrypts() && self.objects.list("keys")?.is_empty() {
             return Err(pulled("its keys are gone".to_owned()));
         }
+        if sets.is_empty() {
+            return Ok(());
+        }
         match self.lacking(sets)?.first() {
             Some((_, name)) => Err(pulled(format!("{name} is gone"))),
             None => Ok(()),

@@ -5,11 +5,13 @@ mod elsewhere;
 mod help;
 mod keep;
 mod look;
+mod replica;
 
 pub use elsewhere::*;
 pub use help::command;
 pub use keep::*;
 pub use look::*;
+pub use replica::*;
 
 use super::daemon::Import;
 use super::option::KNOWN;
@@ -83,6 +85,8 @@ pub enum Command {
     Backups(Backups),
     /// Get a directory and its past back from there
     Recover(Recover),
+    /// Keep copies elsewhere up to date, by themselves
+    Replica(Replica),
     /// Return when all that was changed before is recorded
     Sync(Sync),
     /// Show what is recorded, what is not, and what needs a person
@@ -97,6 +101,9 @@ pub enum Command {
     /// Keep a run; started by `run`
     #[command(hide = true)]
     KeepRun(KeepRun),
+    /// Bring replicas up to date; started by the daemon
+    #[command(hide = true)]
+    Attend(Attend),
 }
 
 /// Where the history is.
@@ -226,7 +233,13 @@ pub struct Man {
 /// `serve`.
 #[derive(Debug, ClapArgs)]
 pub struct Serve {
-    /// For whoever looks at the list of processes
+    /// With --stdio the folder of the backups; else for whoever looks at the list of processes
     #[arg(value_name = "DIR")]
     pub dir: Option<PathBuf>,
+    /// Answer for the backups in DIR on standard input and output, as ssh://HOST/DIR asks
+    #[arg(long, requires = "dir")]
+    pub stdio: bool,
+    /// Remove nothing that is there, whoever asks
+    #[arg(long, requires = "stdio")]
+    pub append_only: bool,
 }

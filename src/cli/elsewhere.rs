@@ -2,9 +2,11 @@
 
 use super::args;
 use super::error::Error;
-use crate::archive::{ArchiveError, Objects, Repository, Secrecy, Secret};
+use super::exit::Exit;
+use crate::archive::{self, ArchiveError, Objects, Repository, Secrecy, Secret};
 use crate::format::transfer::Sent;
 use std::os::unix::ffi::OsStringExt;
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 
@@ -107,4 +109,17 @@ fn secrecy(opening: &args::Opening) -> Result<Secrecy, Error> {
         ));
     }
     Ok(Secrecy::Password(Secret(password.to_vec())))
+}
+
+/// `serve --stdio`: the objects of a folder, for this program on another machine.
+///
+/// # Errors
+/// What comes is no question, or the line fails.
+pub fn serve(folder: &Path, append_only: bool) -> Result<Exit, Error> {
+    let (from, to) = (std::io::stdin().lock(), std::io::stdout().lock());
+    archive::serve(folder, append_only, from, to).map_err(|source| Error::System {
+        action: "what was asked can't be answered",
+        source,
+    })?;
+    Ok(Exit::Done)
 }

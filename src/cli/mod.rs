@@ -2,6 +2,7 @@
 //! (`reach`), and shown. Only here anything is printed, and only here exit codes are chosen.
 
 mod args;
+mod attend;
 mod command;
 mod daemon;
 mod elsewhere;

@@ -165,6 +165,7 @@ fn open_here(place: &Place, folder: &Folder, request: &Request) -> Result<Servic
         unmounting: Mutex::new(()),
         undo: Default::default(),
         diff: Default::default(),
+        replication: Default::default(),
     })
 }
 

@@ -69,6 +69,17 @@ impl Who {
                 for copy in &mut status.copies {
                     copy.url.clear();
                 }
+                for replica in &mut status.replicas {
+                    if let Some(told) = super::replicas::problem(replica) {
+                        replica.url.clear();
+                        replica.trouble = replica.trouble.take().map(|_| UNTOLD.to_owned());
+                        let text = super::replicas::problem(replica).unwrap_or_default();
+                        for problem in status.problems.iter_mut().filter(|one| **one == told) {
+                            problem.clone_from(&text);
+                        }
+                    }
+                    replica.url.clear();
+                }
             }
             Answer::Snapshot(made) => {
                 for path in made.changed_by_themselves.iter_mut().flatten() {
@@ -80,6 +91,9 @@ impl Who {
                     if line.deed == Deed::Alarm {
                         line.reason = line.reason.as_deref().map(alarm_words_for_all);
                     }
+                    if matches!(line.deed, Deed::ReplicaSet | Deed::ReplicaRemoved) {
+                        line.name.clear();
+                    }
                     line.folder = None;
                     line.left_out = None;
                 }
@@ -88,6 +102,9 @@ impl Who {
         }
     }
 }
+
+/// In place of a reason that may name places.
+const UNTOLD: &str = "see who mounted it";
 
 /// Who may at least be that asks for this.
 fn least(request: &Request) -> Who {
@@ -124,6 +141,11 @@ fn least(request: &Request) -> Who {
         | Request::Prune { terms: None } => Who::Owner,
         Request::Delete { now: true, .. }
         | Request::Export { .. }
+        | Request::SetReplica { .. }
+        | Request::RemoveReplica { .. }
+        | Request::Replicas
+        | Request::News { .. }
+        | Request::ReplicaTold { .. }
         | Request::Policy { .. }
         | Request::SetAlarm { .. }
         | Request::Prune { terms: Some(_) }

@@ -21,6 +21,8 @@ pub enum Error {
     Exists { name: String },
     #[error("there is no snapshot {name}")]
     NoSnapshot { name: String },
+    #[error("there is no replica at {url}")]
+    NoReplica { url: String },
     #[error("{reason}")]
     BadPattern { reason: String },
     /// What was named is no state of this history.

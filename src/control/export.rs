@@ -6,14 +6,13 @@
 
 use super::service::Service;
 use crate::archive::{ArchiveError, Facts, Feed, Local};
+use crate::format::frame::{receive, send};
 use crate::format::transfer::{RawChunk, RawRecord, Sent};
-use crate::format::value;
 use crate::id::{Epoch, Hash};
 use crate::limits;
 use parking_lot::Mutex;
-use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use std::io::{self, Read, Write};
+use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
@@ -21,6 +20,7 @@ use std::sync::Arc;
 /// A question.
 #[derive(Debug, Serialize, Deserialize)]
 enum Want {
+    Claim([u8; 16]),
     Facts,
     Begin(Epoch),
     Page,
@@ -31,33 +31,15 @@ enum Want {
 /// An answer.
 #[derive(Debug, Serialize, Deserialize)]
 enum Have {
+    Claimed,
+    /// Somebody else sends there.
+    Taken,
     Facts(Facts),
     Begun(bool),
     Page(Option<Vec<RawRecord>>),
     Chunks(Vec<(Hash, Option<RawChunk>)>),
     Noted,
     Failed(String),
-}
-
-fn send<T: Serialize>(to: &mut impl Write, value: &T) -> io::Result<()> {
-    let body = value::pack(value);
-    let length = u32::try_from(body.len()).map_err(io::Error::other)?;
-    to.write_all(&length.to_le_bytes())?;
-    to.write_all(&body)?;
-    to.flush()
-}
-
-fn receive<T: DeserializeOwned>(from: &mut impl Read) -> io::Result<T> {
-    let mut length = [0; 4];
-    from.read_exact(&mut length)?;
-    let length = u32::from_le_bytes(length);
-    if length > limits::EXPORT_FRAME {
-        let text = format!("a message of {length} bytes");
-        return Err(io::Error::new(io::ErrorKind::InvalidData, text));
-    }
-    let mut body = Vec::new();
-    from.take(u64::from(length)).read_to_end(&mut body)?;
-    value::unpack(&body).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
 }
 
 /// What is sent of a history that this process has open: its newest state, or another.
@@ -79,15 +61,42 @@ pub fn feed(service: &Service, to: Option<u64>) -> Result<Local, super::error::E
     Ok(Local::new(Arc::clone(&service.store), to, host, dir))
 }
 
-/// The turn of who sends: this process has one store, and two at once would be in each other's way.
-static TURN: Mutex<()> = Mutex::new(());
+/// The repositories that somebody sends to. Two at once, to the same, would be in each other's way.
+static CLAIMED: Mutex<Vec<[u8; 16]>> = Mutex::new(Vec::new());
+
+/// Of one connection.
+#[derive(Default)]
+struct Claim(Option<[u8; 16]>);
+
+impl Claim {
+    fn take(&mut self, repository: [u8; 16]) -> bool {
+        let mut all = CLAIMED.lock();
+        if self.0 == Some(repository) {
+            return true;
+        }
+        if self.0.is_some() || all.contains(&repository) {
+            return false;
+        }
+        all.push(repository);
+        self.0 = Some(repository);
+        true
+    }
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        if let Some(own) = self.0 {
+            CLAIMED.lock().retain(|other| *other != own);
+        }
+    }
+}
 
 /// Answers questions until the other side has gone.
 ///
 /// # Errors
 /// The connection has ended, or nothing was asked for too long.
 pub fn serve(stream: &UnixStream, mut feed: Local) -> io::Result<()> {
-    let turn = TURN.try_lock();
+    let mut claim = Claim::default();
     stream.set_read_timeout(Some(limits::EXPORT_IDLE))?;
     stream.set_write_timeout(Some(limits::EXPORT_IDLE))?;
     loop {
@@ -97,7 +106,10 @@ pub fn serve(stream: &UnixStream, mut feed: Local) -> io::Result<()> {
             Err(error) => return Err(error),
         };
         let have = match want {
-            _ if turn.is_none() => Err(ArchiveError::Busy),
+            Want::Claim(repository) => Ok(match claim.take(repository) {
+                true => Have::Claimed,
+                false => Have::Taken,
+            }),
             Want::Facts => feed.facts().map(Have::Facts),
             Want::Begin(after) => feed.begin(after).map(Have::Begun),
             Want::Page => feed.page().map(Have::Page),
@@ -147,6 +159,14 @@ fn strange<T>(_: Have) -> Result<T, ArchiveError> {
 }
 
 impl Feed for Remote {
+    fn claim(&mut self, repository: [u8; 16]) -> Result<(), ArchiveError> {
+        match self.ask(&Want::Claim(repository))? {
+            Have::Claimed => Ok(()),
+            Have::Taken => Err(ArchiveError::Busy),
+            other => strange(other),
+        }
+    }
+
     fn facts(&mut self) -> Result<Facts, ArchiveError> {
         match self.ask(&Want::Facts)? {
             Have::Facts(facts) => Ok(facts),
@@ -187,6 +207,7 @@ impl Feed for Remote {
 mod tests {
     use super::*;
     use crate::store::Store;
+    use std::io::Write;
     use std::thread;
 
     #[test]

@@ -375,6 +375,15 @@ fn log_line(line: &SnapshotEvent) -> LogLine {
             text.mended = Some(*mended);
             text.given_up = Some(*given_up);
         }
+        SnapshotAction::ReplicaSet { url, mode } => {
+            text.deed = Deed::ReplicaSet;
+            text.name.clone_from(url);
+            text.reason = Some(super::replicas::mode_in_words(*mode));
+        }
+        SnapshotAction::ReplicaRemoved { url } => {
+            text.deed = Deed::ReplicaRemoved;
+            text.name.clone_from(url);
+        }
     }
     text
 }

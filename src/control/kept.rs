@@ -174,6 +174,9 @@ pub enum Deed {
     Alarm,
     Repaired,
     Purged,
+    /// A replica was added or changed.
+    ReplicaSet,
+    ReplicaRemoved,
 }
 
 /// A line of `list --log`.

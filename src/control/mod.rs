@@ -30,6 +30,7 @@ pub mod open;
 pub mod protocol;
 mod purge;
 pub mod purged;
+pub mod replicas;
 pub mod report;
 pub mod request;
 pub mod service;

@@ -9,7 +9,7 @@ use super::error::Error;
 use serde::{Deserialize, Serialize};
 
 /// Number of the messages in `request`, `report` and `error`.
-pub const PROTOCOL: u32 = 6;
+pub const PROTOCOL: u32 = 7;
 
 /// First message of both sides.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -6,6 +6,7 @@ use super::kept::LeftOutRule;
 use super::request::RawPath;
 use super::when::When;
 use crate::format::record::{Gap, SnapshotMode};
+use crate::format::replica::ReplicaMode;
 use serde::{Deserialize, Serialize};
 
 /// One line of `list`.
@@ -227,8 +228,57 @@ pub struct Status {
     pub checked: Option<Checked>,
     /// Backups elsewhere.
     pub copies: Vec<CopyLine>,
+    /// Copies elsewhere that are kept up to date.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub replicas: Vec<ReplicaLine>,
     /// What a person should see to, one sentence each.
     pub problems: Vec<String>,
+}
+
+/// When a replica is brought up to date.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ReplicaWay {
+    Active,
+    Passive,
+    Synchronous,
+}
+
+impl From<ReplicaMode> for ReplicaWay {
+    fn from(mode: ReplicaMode) -> ReplicaWay {
+        match mode {
+            ReplicaMode::Active => ReplicaWay::Active,
+            ReplicaMode::Passive { .. } => ReplicaWay::Passive,
+            ReplicaMode::Synchronous { .. } => ReplicaWay::Synchronous,
+        }
+    }
+}
+
+/// A copy elsewhere that is kept up to date.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReplicaLine {
+    /// Empty for who is not told.
+    pub url: String,
+    pub mode: ReplicaWay,
+    /// Of a passive one: seconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub every: Option<u64>,
+    pub encrypted: bool,
+    /// The newest state that is there; absent: nothing is yet.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub time: Option<When>,
+    /// When it was brought up to date last.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sent: Option<When>,
+    /// The lag: states that are not there, bytes of them in the store, and the age of the oldest.
+    pub states_behind: u64,
+    pub bytes_behind: u64,
+    pub seconds_behind: u64,
+    /// Why nothing can be sent, and since when.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub trouble: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub trouble_since: Option<When>,
 }
 
 /// What was sent elsewhere last.

@@ -11,6 +11,7 @@ use super::verified::Verified;
 use super::when::When;
 use crate::format::keeping::Policy;
 use crate::format::record::Kind;
+use crate::format::replica::Replica;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// What a command asks for.
@@ -157,6 +158,26 @@ pub enum Request {
     /// state, or the newest (`export.rs`).
     Export {
         to: Option<u64>,
+    },
+    /// Adds a replica, or changes the one at its place.
+    SetReplica {
+        replica: Replica,
+    },
+    RemoveReplica {
+        url: String,
+    },
+    /// All replicas, with what it takes to open them.
+    Replicas,
+    /// Answered as soon as something newer than an epoch is recorded or the list of replicas is another
+    /// one, or after a few seconds.
+    News {
+        than: u64,
+        generation: u64,
+    },
+    /// Why a replica can't be brought up to date; nothing: it can.
+    ReplicaTold {
+        url: String,
+        trouble: Option<String>,
     },
     Status,
     Unmount {
@@ -315,6 +336,16 @@ pub enum Answer {
     Sizes {
         lines: Vec<SizeLine>,
         exact: bool,
+    },
+    Replicas {
+        replicas: Vec<Replica>,
+        generation: u64,
+    },
+    News {
+        newest: u64,
+        generation: u64,
+        /// The mount has gone: what is recorded is all that there will be.
+        ending: bool,
     },
     Status(Box<Status>),
 }

@@ -11,6 +11,7 @@ use super::find;
 use super::keeping::steps_of;
 use super::listing;
 use super::log;
+use super::replicas::Replication;
 use super::report;
 use super::request::{Answer, Made, Progress, Request, StateFound, User};
 use super::status;
@@ -98,6 +99,8 @@ pub struct Service {
     /// What was shown of the doings.
     pub undo: undo::Memory,
     pub diff: difference::Memory,
+    /// How it goes with the replicas.
+    pub replication: Arc<Replication>,
 }
 
 impl Service {
@@ -220,6 +223,11 @@ impl Service {
             }
             Request::EndRun { run } => self.end_run(run),
             Request::State { name } => self.state(&name),
+            Request::SetReplica { replica } => self.set_replica(replica, uid),
+            Request::RemoveReplica { url } => self.remove_replica(&url, uid),
+            Request::Replicas => self.replicas(),
+            Request::News { than, generation } => self.news(than, generation, watch),
+            Request::ReplicaTold { url, trouble } => Ok(self.replica_told(&url, trouble)),
             Request::Status => Ok(Answer::Status(Box::new(status::report(self)?))),
             Request::Unmount { force } => self.unmount(force, watch),
         }

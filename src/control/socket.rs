@@ -429,6 +429,7 @@ mod tests {
                 unmounting: Mutex::new(()),
                 undo: Default::default(),
                 diff: Default::default(),
+                replication: Default::default(),
             };
             let opened = Folder::open(folder.path()).unwrap();
             Daemon {
@@ -524,6 +525,7 @@ mod tests {
             unmounting: Mutex::new(()),
             undo: Default::default(),
             diff: Default::default(),
+            replication: Default::default(),
         };
         let server = Server::open(&folder, None, Arc::new(service), keeper()).unwrap();
         let client = Client::connect(&folder).unwrap();

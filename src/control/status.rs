@@ -4,9 +4,10 @@
 use super::error::Error;
 use super::missing::{self, Around};
 use super::mounts::Mounts;
+use super::replicas::{self, Replication};
 use super::report::{
-    AlarmKind, AlarmLine, Checked, CopyLine, History, LeftOut, NotRecorded, Status, Store,
-    Unreadable, Unrecorded,
+    AlarmKind, AlarmLine, Checked, CopyLine, History, LeftOut, NotRecorded, ReplicaLine, Status,
+    Store, Unreadable, Unrecorded,
 };
 use super::service::Service;
 use super::when::When;
@@ -95,6 +96,7 @@ pub fn report(service: &Service) -> Result<Status, Error> {
         problems.extend(pruned(&recorder.prune_status()));
     }
     problems.extend(told.copies.iter().filter_map(fenced));
+    problems.extend(told.replicas.iter().filter_map(replicas::problem));
     let checked = told.checked;
     if let Some(checked) = checked.filter(|checked| checked.problems > 0) {
         problems.push(format!(
@@ -125,6 +127,7 @@ pub fn report(service: &Service) -> Result<Status, Error> {
         store,
         checked,
         copies: told.copies,
+        replicas: told.replicas,
         problems,
     };
     let around = around(service);
@@ -249,12 +252,13 @@ struct FromStore {
     rules: Vec<RulesRecord>,
     checked: Option<Checked>,
     copies: Vec<CopyLine>,
+    replicas: Vec<ReplicaLine>,
     hints: Vec<HintRecord>,
     store: Store,
 }
 
 impl FromStore {
-    fn read(store: &OpenStore, path: &Path) -> FromStore {
+    fn read(store: &OpenStore, path: &Path, replication: &Replication) -> FromStore {
         let (counted, error) = match count(store) {
             Ok(counted) => (counted, None),
             Err(error) => (Counted::default(), Some(error.to_string())),
@@ -267,6 +271,7 @@ impl FromStore {
             rules: store.rules().unwrap_or_default(),
             checked: checked(store),
             copies: copies(store).unwrap_or_default(),
+            replicas: replicas::lines(store, replication).unwrap_or_default(),
             hints: store.hints().unwrap_or_default(),
             store: space(store, path, &counted),
             counted,
@@ -285,6 +290,7 @@ impl FromStore {
             rules: Vec::new(),
             checked: None,
             copies: Vec::new(),
+            replicas: Vec::new(),
             hints: Vec::new(),
             store: Store {
                 path: lossy(&service.store_path),
@@ -301,7 +307,8 @@ fn ask_store(service: &Service) -> Option<FromStore> {
         return None;
     }
     let (store, path) = (Arc::clone(&service.store), service.store_path.clone());
-    in_time(move || FromStore::read(&store, &path))
+    let replication = Arc::clone(&service.replication);
+    in_time(move || FromStore::read(&store, &path, &replication))
 }
 
 /// What was sent elsewhere, and since when something is not there.

@@ -2,9 +2,11 @@
 //! users. docs/format.md is its description; the tests beside each file hold its bytes.
 
 pub mod alarm;
+pub mod frame;
 pub mod keeping;
 pub mod key;
 pub mod lthash;
 pub mod record;
+pub mod replica;
 pub mod transfer;
 pub mod value;

@@ -52,6 +52,8 @@ pub(super) const SENT: &str = "sent";
 pub(super) const RECEIVED: &str = "received";
 /// What such a store is to be.
 pub(super) const RECOVERING: &[u8] = b"recovering";
+/// By number: a replica.
+pub(super) const REPLICA: &str = "replica";
 /// By epoch: what a repair left of it.
 pub(super) const MENDED: &str = "mended";
 /// What is kept for how long.

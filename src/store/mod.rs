@@ -43,6 +43,7 @@ mod rebuild;
 mod reclaim;
 mod refs;
 pub mod repair;
+mod replicas;
 mod rocks;
 mod runs;
 mod salvage;

@@ -6,6 +6,7 @@ use super::{Result, Store, meta};
 use crate::format::alarm::Alarm;
 use crate::format::keeping::Policy;
 use crate::format::key::{self, Family};
+use crate::format::replica::ReplicaMode;
 use crate::format::value;
 use crate::limits;
 use crate::pattern::Rules;
@@ -72,6 +73,15 @@ pub enum SnapshotAction {
     PolicyFor {
         policy: Policy,
         reason: String,
+    },
+    /// A replica was added, or changed.
+    ReplicaSet {
+        url: String,
+        mode: ReplicaMode,
+    },
+    /// Nothing more is sent to a replica.
+    ReplicaRemoved {
+        url: String,
     },
 }
 

@@ -30,6 +30,7 @@ mod preserve;
 mod purge;
 mod quickstart;
 mod repair;
+mod replica;
 mod restore;
 mod scan;
 mod snapdir;

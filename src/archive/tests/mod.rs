@@ -170,6 +170,10 @@ impl<'a> Disturbed<'a> {
 }
 
 impl Feed for Disturbed<'_> {
+    fn claim(&mut self, repository: [u8; 16]) -> Result<()> {
+        self.inner.claim(repository)
+    }
+
     fn facts(&mut self) -> Result<Facts> {
         self.inner.facts()
     }

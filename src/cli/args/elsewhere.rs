@@ -1,9 +1,11 @@
 //! Backups elsewhere, and the way back.
 
 use super::{Dir, StoreArg};
+use crate::format::replica::PasswordSource;
 use clap::Args as ClapArgs;
 use clap::ValueEnum;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
 /// How a place for backups is opened.
@@ -20,12 +22,30 @@ pub struct Opening {
     pub no_encryption: bool,
 }
 
+impl Opening {
+    /// As it was said when a replica was added.
+    pub fn of(password: &PasswordSource) -> Opening {
+        let path = |bytes: &Vec<u8>| PathBuf::from(OsStr::from_bytes(bytes));
+        Opening {
+            password_file: match password {
+                PasswordSource::File(bytes) => Some(path(bytes)),
+                _ => None,
+            },
+            password_command: match password {
+                PasswordSource::Command(command) => Some(command.clone()),
+                _ => None,
+            },
+            no_encryption: *password == PasswordSource::None,
+        }
+    }
+}
+
 /// `backup`.
 #[derive(Debug, ClapArgs)]
 pub struct Backup {
     #[command(flatten)]
     pub dir: Dir,
-    /// Where to: a folder, file:///FOLDER, s3://BUCKET/PREFIX, gs://..., az://...
+    /// Where to: a folder, ssh://HOST/FOLDER, s3://BUCKET/PREFIX, gs://..., az://...
     #[arg(long, value_name = "URL")]
     pub to: String,
     /// All that is kept, in new objects: it needs no other set
@@ -81,7 +101,7 @@ pub enum Confirm {
 /// `backups`.
 #[derive(Debug, ClapArgs)]
 pub struct Backups {
-    /// The place: a folder, file:///FOLDER, s3://BUCKET/PREFIX, gs://..., az://...
+    /// The place: a folder, ssh://HOST/FOLDER, s3://BUCKET/PREFIX, gs://..., az://...
     #[arg(value_name = "URL")]
     pub url: String,
     /// Read and check every object of every set
@@ -97,7 +117,7 @@ pub struct Backups {
 /// `recover`.
 #[derive(Debug, ClapArgs)]
 pub struct Recover {
-    /// The place: a folder, file:///FOLDER, s3://BUCKET/PREFIX, gs://..., az://...
+    /// The place: a folder, ssh://HOST/FOLDER, s3://BUCKET/PREFIX, gs://..., az://...
     #[arg(value_name = "URL")]
     pub url: String,
     /// The directory that is to be there again: none yet, or an empty one

@@ -77,13 +77,13 @@ fn ratio(set: &SetRecord) -> f64 {
 }
 
 /// A meter that threads may look at.
-struct Line {
+pub(super) struct Line {
     meter: Mutex<Meter>,
     pressed: AtomicBool,
 }
 
 impl Line {
-    fn new(what: &'static str) -> Result<Line, Error> {
+    pub(super) fn new(what: &'static str) -> Result<Line, Error> {
         let interrupt = Interrupt::catch().map_err(|source| Error::System {
             action: "signals can't be caught",
             source,
@@ -94,14 +94,14 @@ impl Line {
         })
     }
 
-    fn show(&self, done: Traffic) {
+    pub(super) fn show(&self, done: Traffic) {
         let objects = count(done.objects, "object");
         self.meter
             .lock()
             .show(&format!("{objects}, {}", size(done.bytes)));
     }
 
-    fn is_pressed(&self) -> bool {
+    pub(super) fn is_pressed(&self) -> bool {
         let pressed = self.meter.lock().interrupted();
         self.pressed.fetch_or(pressed, Ordering::Relaxed) || pressed
     }
@@ -173,7 +173,7 @@ pub fn run(args: &args::Backup) -> Result<Exit, Error> {
 }
 
 /// That the copy does not lie in what it is a copy of.
-fn apart(url: &str, place: &Place) -> Result<(), Error> {
+pub(super) fn apart(url: &str, place: &Place) -> Result<(), Error> {
     let to = Objects::place_of(url)?;
     let Some(to) = to.strip_prefix("file://") else {
         return Ok(());
@@ -194,7 +194,7 @@ fn apart(url: &str, place: &Place) -> Result<(), Error> {
 }
 
 /// What is sent comes from the daemon, or from the store of an unmounted directory.
-fn with_feed<T>(
+pub(super) fn with_feed<T>(
     place: &Place,
     to: Option<u64>,
     line: &Line,

@@ -114,6 +114,8 @@ fn log_row(line: &LogLine, zone: &TimeZone) -> String {
             text
         }
         Deed::Released => format!("released {}", line.name),
+        Deed::ReplicaSet => format!("replica {}", line.name).trim_end().to_owned(),
+        Deed::ReplicaRemoved => format!("no replica at {} any more", line.name),
         Deed::Pruned => format!(
             "dropped {}, {}",
             count(line.states.unwrap_or(0), "checkpoint"),

@@ -15,6 +15,7 @@ mod mount;
 mod pages;
 mod purge;
 mod recover;
+mod replica;
 mod report;
 mod restore;
 mod run;
@@ -26,6 +27,7 @@ mod undo;
 mod verify;
 
 use super::args::Command;
+use super::elsewhere;
 use super::error::Error;
 use super::exit::Exit;
 use crate::control::locate::{self, Place};
@@ -65,11 +67,16 @@ pub fn run(command: Command) -> Result<Exit, Error> {
         Command::Backup(args) => backup::run(&args),
         Command::Backups(args) => backup::list(&args),
         Command::Recover(args) => recover::run(&args),
+        Command::Replica(args) => replica::run(&args),
+        Command::Attend(args) => super::attend::run(&args),
         Command::Sync(args) => sync::run(&args),
         Command::Status(args) => status::run(&args),
         Command::Completions(args) => pages::completions(&args),
         Command::Man(args) => pages::manual(&args),
-        Command::Serve(_) => super::daemon::serve(),
+        Command::Serve(args) => match &args.dir {
+            Some(folder) if args.stdio => elsewhere::serve(folder, args.append_only),
+            _ => super::daemon::serve(),
+        },
     }
 }
 

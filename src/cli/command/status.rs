@@ -201,6 +201,10 @@ fn page(out: &mut impl Write, status: &Status, zone: &TimeZone) -> io::Result<()
     for (i, copy) in status.copies.iter().enumerate() {
         row(if i == 0 { "copies" } else { "" }, &sent(copy, zone))?;
     }
+    for (i, line) in status.replicas.iter().enumerate() {
+        let title = if i == 0 { "replicas" } else { "" };
+        row(title, &super::replica::in_words(line, zone))?;
+    }
     for (i, problem) in status.problems.iter().enumerate() {
         row(if i == 0 { "needs you" } else { "" }, problem)?;
     }

@@ -14,6 +14,7 @@ mod log_queue;
 mod mounting;
 mod rehearsal;
 mod run;
+mod sender;
 mod signals;
 
 pub use insiders::{insiders, is_only_caller};

@@ -12,6 +12,7 @@ use super::super::quantity::{count, size};
 use super::job::{Import, Job, News};
 use super::log::{self as logging, Logging};
 use super::mounting::{self, Mounting};
+use super::sender::Sender;
 use super::{limit, rehearsal, signals};
 use crate::backing::Backing;
 use crate::capture::{self, Recorder};
@@ -204,6 +205,7 @@ struct Daemon {
     session: Arc<Mounting>,
     service: Arc<Service>,
     server: Server,
+    sender: Sender,
 }
 
 impl Daemon {
@@ -255,9 +257,15 @@ impl Daemon {
             unmounting: Mutex::new(()),
             undo: Default::default(),
             diff: Default::default(),
+            replication: Default::default(),
         });
         match Server::open(folder, door(job), Arc::clone(&service), keeper) {
             Ok(server) => Ok(Daemon {
+                sender: Sender::start(
+                    job.store.clone(),
+                    Arc::clone(&service.store),
+                    Arc::clone(&service.replication),
+                ),
                 session,
                 service,
                 server,
@@ -274,6 +282,7 @@ impl Daemon {
     /// still to be recorded is recorded now.
     fn close(self) {
         self.service.finish(&Watch::NOBODY);
+        self.sender.end();
         self.server.close(CLOSE_WAIT);
     }
 }

@@ -10,6 +10,7 @@ use crate::control::report::{
     LeftOut, Line, LineKind, Missing, MissingKind, Mode, Mounted, Named, NotRecorded, RunTold,
     Scan, SizeLine, Status, Store, Unreadable, Unrecorded, VersionLine, Waits, Who,
 };
+use crate::control::report::{ReplicaLine, ReplicaWay};
 use crate::control::request::{
     Answer, Chosen, DeedLine, DiffLine, EventsFrom, FindPosition, Made, Position, Progress,
     RawPath, Reply, Request, StateFound, StepLine, Steps, TroubleLine, User, Whose,
@@ -18,6 +19,7 @@ use crate::control::verified::{Finding, Remedy, Verified};
 use crate::control::when::When;
 use crate::format::keeping::Policy;
 use crate::format::record::Kind;
+use crate::format::replica::{PasswordSource, Replica, ReplicaMode};
 use crate::time::Timestamp;
 
 const NOON: When = When(Timestamp(1_795_169_703_123_456_789));
@@ -107,6 +109,17 @@ fn requests() -> Vec<Request> {
         },
         Request::Export { to: Some(7) },
         Request::SetAlarm { files: 1000 },
+        Request::SetReplica { replica: replica() },
+        Request::RemoveReplica { url: text() },
+        Request::Replicas,
+        Request::News {
+            than: 1,
+            generation: 2,
+        },
+        Request::ReplicaTold {
+            url: text(),
+            trouble: Some(text()),
+        },
         Request::Verify {
             percent: 5,
             repair: true,
@@ -172,6 +185,17 @@ fn requests() -> Vec<Request> {
         Request::Status,
         Request::Unmount { force: true },
     ]
+}
+
+fn replica() -> Replica {
+    Replica {
+        url: text(),
+        mode: ReplicaMode::Passive { every: 60 },
+        password: PasswordSource::File(b"/x".to_vec()),
+        limit: Some(1),
+        added: NOON.0,
+        by_uid: 1000,
+    }
 }
 
 fn status() -> Status {
@@ -271,6 +295,19 @@ fn status() -> Status {
             problems: 1,
             under_way_bytes: Some(2),
         }),
+        replicas: vec![ReplicaLine {
+            url: text(),
+            mode: ReplicaWay::Passive,
+            every: Some(60),
+            encrypted: true,
+            time: Some(NOON),
+            sent: Some(NOON),
+            states_behind: 1,
+            bytes_behind: 2,
+            seconds_behind: 3,
+            trouble: Some(text()),
+            trouble_since: Some(NOON),
+        }],
         copies: vec![CopyLine {
             url: text(),
             set: 1,
@@ -566,6 +603,15 @@ fn answers() -> Vec<Answer> {
             }],
             more: true,
         },
+        Answer::Replicas {
+            replicas: vec![replica()],
+            generation: 1,
+        },
+        Answer::News {
+            newest: 1,
+            generation: 2,
+            ending: true,
+        },
         Answer::Status(Box::new(status())),
     ]
 }
@@ -596,6 +642,7 @@ fn errors() -> Vec<Error> {
         Error::PurgeLink { path: text() },
         Error::PlanChanged,
         Error::NoFull,
+        Error::NoReplica { url: text() },
         Error::PruneInterrupted { states: 1 },
         Error::VerifyInterrupted,
         Error::TimedOut { what: text() },
@@ -628,6 +675,8 @@ fn is_above(request: &Request, answer: &Answer, error: &Error) {
         Request::Rules { .. } => {}
         Request::Policy { .. } | Request::Prune { .. } | Request::Verify { .. } => {}
         Request::Export { .. } => {}
+        Request::SetReplica { .. } | Request::RemoveReplica { .. } | Request::Replicas => {}
+        Request::News { .. } | Request::ReplicaTold { .. } => {}
         Request::SetAlarm { .. } => {}
         Request::Undoable { .. } | Request::Undo { .. } => {}
         Request::BeginRun { .. } | Request::EndRun { .. } => {}
@@ -637,6 +686,7 @@ fn is_above(request: &Request, answer: &Answer, error: &Error) {
         Answer::Snapshot(_) | Answer::Page { .. } | Answer::Done | Answer::Status(_) => {}
         Answer::Deleted { .. } | Answer::DeletedPage { .. } | Answer::LogPage { .. } => {}
         Answer::Rules { .. } => {}
+        Answer::Replicas { .. } | Answer::News { .. } => {}
         Answer::State(_) | Answer::Diff { .. } => {}
         Answer::Doings { .. } | Answer::Events { .. } | Answer::Found { .. } => {}
         Answer::Versions { .. } => {}
@@ -658,7 +708,7 @@ fn is_above(request: &Request, answer: &Answer, error: &Error) {
         | Error::PurgeFolder { .. }
         | Error::PurgeLink { .. }
         | Error::PlanChanged => {}
-        Error::NoFull => {}
+        Error::NoFull | Error::NoReplica { .. } => {}
     }
 }
 

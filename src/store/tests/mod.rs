@@ -13,6 +13,7 @@ mod opening;
 mod prune;
 mod purge;
 mod repair;
+mod replicas;
 mod scans;
 
 use super::memory::MemoryKv;

@@ -100,6 +100,7 @@ fn status() -> Status {
             file_system_bytes: 8 << 30,
         },
         checked: None,
+        replicas: Vec::new(),
         copies: vec![],
         problems: vec!["1 file can't be read".into()],
     };

@@ -1,0 +1,243 @@
+//! `replica`: copies elsewhere that are kept up to date.
+
+use super::super::args;
+use super::super::elsewhere;
+use super::super::error::Error;
+use super::super::exit::Exit;
+use super::super::progress::Meter;
+use super::super::quantity::{count, size};
+use super::super::reach;
+use super::backup::{Line, apart, with_feed};
+use super::locate;
+use crate::archive::{Backup, Confirm, Kind, Objects, Plan};
+use crate::control::kept::span;
+use crate::control::locate::Place;
+use crate::control::report::{ReplicaLine, ReplicaWay, Status};
+use crate::control::request::{Answer, Request};
+use crate::format::replica::{PasswordSource, Replica, ReplicaMode};
+use crate::time::{TimeZone, Timestamp};
+use std::io::{self, Write, stdout};
+use std::os::unix::ffi::OsStrExt;
+
+/// Seconds between two turns of a passive one, unless somebody says otherwise.
+const EVERY: u64 = 3600;
+
+/// `replica add|list|push|remove`.
+pub fn run(args: &args::Replica) -> Result<Exit, Error> {
+    match &args.what {
+        args::ReplicaWhat::Add(args) => add(args),
+        args::ReplicaWhat::List(args) => list(args),
+        args::ReplicaWhat::Push(args) => push(args),
+        args::ReplicaWhat::Remove(args) => remove(args),
+    }
+}
+
+fn place_of(dir: &args::Dir) -> Result<Place, Error> {
+    locate(&dir.dir, dir.store.said().as_deref(), None)
+}
+
+fn add(args: &args::ReplicaAdd) -> Result<Exit, Error> {
+    let mode = match (args.mode, args.every) {
+        (args::ReplicaMode::Active, None) => ReplicaMode::Active,
+        (args::ReplicaMode::Active, Some(_)) => {
+            let text = "an active replica is brought up to date after each change: --every is for \
+                        --mode passive";
+            return Err(Error::Usage(text.to_owned()));
+        }
+        (args::ReplicaMode::Passive, every) => ReplicaMode::Passive {
+            every: every.unwrap_or(EVERY).max(1),
+        },
+    };
+    let password = source(&args.opening)?;
+    let place = place_of(&args.dir)?;
+    apart(&args.url, &place)?;
+    let url = Objects::place_of(&args.url)?;
+    let line = Line::new("replica")?;
+    // Whatever is wrong with the place or the password is said to who can mend it: now.
+    let encrypted = with_feed(&place, None, &line, |feed| {
+        let facts = feed.facts()?;
+        let repository = elsewhere::open_or_create(&url, &args.opening, &facts.sent, false)?;
+        Ok(repository.cipher.encrypts())
+    })?;
+    let replica = Replica {
+        url: url.clone(),
+        mode,
+        password,
+        limit: None,
+        added: Timestamp::now(),
+        by_uid: 0,
+    };
+    reach::ask(
+        &place,
+        Request::SetReplica { replica },
+        &Meter::new("replica"),
+    )?;
+    let when = match mode {
+        ReplicaMode::Passive { every } => {
+            format!("every {}", span(every))
+        }
+        _ => "after each change".to_owned(),
+    };
+    let while_mounted = match &place.mount {
+        Some(_) => "",
+        None => ", while it is mounted",
+    };
+    writeln!(
+        stdout(),
+        "{url} is brought up to date {when}{while_mounted}{}; rewindfs status says how far it is",
+        if encrypted { "" } else { "; NOT ENCRYPTED" },
+    )?;
+    Ok(Exit::Done)
+}
+
+/// Where the password comes from while nobody is there to type it.
+fn source(opening: &args::Opening) -> Result<PasswordSource, Error> {
+    if opening.no_encryption {
+        return Ok(PasswordSource::None);
+    }
+    if let Some(path) = &opening.password_file {
+        let full = path.canonicalize().map_err(|source| Error::File {
+            path: path.clone(),
+            source,
+        })?;
+        return Ok(PasswordSource::File(full.as_os_str().as_bytes().to_vec()));
+    }
+    match &opening.password_command {
+        Some(command) => Ok(PasswordSource::Command(command.clone())),
+        None => Err(Error::Usage(
+            "a replica is written to while nobody is there: give --password-file FILE or \
+             --password-command CMD, or say --no-encryption"
+                .to_owned(),
+        )),
+    }
+}
+
+fn status(place: &Place) -> Result<Box<Status>, Error> {
+    match reach::ask(place, Request::Status, &Meter::new("replica"))? {
+        Answer::Status(status) => Ok(status),
+        _ => Err(reach::strange(place)),
+    }
+}
+
+fn list(args: &args::ReplicaList) -> Result<Exit, Error> {
+    let place = place_of(&args.dir)?;
+    let status = status(&place)?;
+    let mut out = stdout().lock();
+    let zone = TimeZone::system();
+    for line in &status.replicas {
+        if args.json {
+            let text = serde_json::to_string(line).map_err(io::Error::from)?;
+            writeln!(out, "{text}")?;
+        } else {
+            writeln!(out, "{}", in_words(line, &zone))?;
+        }
+    }
+    if status.replicas.is_empty() && !args.json {
+        writeln!(out, "there are none: rewindfs replica add DIR URL")?;
+    }
+    let troubled = status.replicas.iter().any(|line| line.trouble.is_some());
+    Ok(match troubled {
+        true => Exit::Differs,
+        false => Exit::Done,
+    })
+}
+
+/// One line about a replica.
+pub(super) fn in_words(line: &ReplicaLine, zone: &TimeZone) -> String {
+    let url = match &line.url[..] {
+        "" => "elsewhere",
+        url => url,
+    };
+    let mode = match (line.mode, line.every) {
+        (ReplicaWay::Passive, Some(every)) => {
+            format!("passive, every {}", span(every))
+        }
+        (ReplicaWay::Passive, None) => "passive".to_owned(),
+        (ReplicaWay::Active, _) => "active".to_owned(),
+        (ReplicaWay::Synchronous, _) => "synchronous".to_owned(),
+    };
+    let behind = match (line.time, line.states_behind) {
+        (None, _) => "nothing is there yet".to_owned(),
+        (Some(_), 0) => "all that is recorded".to_owned(),
+        (Some(time), states) => format!(
+            "as of {}; {}, {}, {} s behind",
+            time.0.local(zone),
+            count(states, "state"),
+            size(line.bytes_behind),
+            line.seconds_behind
+        ),
+    };
+    let mut text = format!("{url} ({mode}): {behind}");
+    if !line.encrypted {
+        text += "; NOT ENCRYPTED";
+    }
+    if let Some(trouble) = &line.trouble {
+        text += &format!("; {trouble}");
+    }
+    text
+}
+
+fn push(args: &args::ReplicaPush) -> Result<Exit, Error> {
+    let place = place_of(&args.dir)?;
+    let line = Line::new("replica")?;
+    let Answer::Replicas { mut replicas, .. } =
+        reach::ask(&place, Request::Replicas, &Meter::new("replica"))?
+    else {
+        return Err(reach::strange(&place));
+    };
+    if let Some(url) = &args.url {
+        let url = Objects::place_of(url)?;
+        replicas.retain(|replica| replica.url == url);
+        if replicas.is_empty() {
+            return Err(Error::Usage(format!(
+                "there is no replica at {url}: rewindfs replica list shows which there are"
+            )));
+        }
+    }
+    reach::ask(&place, Request::Sync, &Meter::new("replica"))?;
+    for replica in &replicas {
+        let opening = args::Opening::of(&replica.password);
+        let made = with_feed(&place, None, &line, |feed| {
+            let facts = feed.facts()?;
+            let repository = elsewhere::open_or_create(&replica.url, &opening, &facts.sent, false)?;
+            let backup = Backup {
+                repository: &repository,
+                plan: Plan {
+                    kind: Kind::Incremental,
+                    confirm: Confirm::Checksum,
+                    compare: false,
+                },
+                progress: &|done| line.show(done),
+                cancelled: &|| line.is_pressed(),
+            };
+            Ok(backup.run(feed, facts)?)
+        })?;
+        let sent = match &made.set {
+            Some(set) => size(set.set_bytes),
+            None => "nothing new".to_owned(),
+        };
+        writeln!(stdout(), "{}: {sent}", replica.url)?;
+    }
+    if replicas.is_empty() {
+        writeln!(
+            stdout(),
+            "there are no replicas: rewindfs replica add DIR URL"
+        )?;
+    }
+    Ok(Exit::Done)
+}
+
+fn remove(args: &args::ReplicaRemove) -> Result<Exit, Error> {
+    let place = place_of(&args.dir)?;
+    let url = Objects::place_of(&args.url)?;
+    reach::ask(
+        &place,
+        Request::RemoveReplica { url: url.clone() },
+        &Meter::new("replica"),
+    )?;
+    writeln!(
+        stdout(),
+        "nothing more is sent to {url}; what is there stays: rewindfs backups shows it"
+    )?;
+    Ok(Exit::Done)
+}

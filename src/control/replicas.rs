@@ -1,0 +1,258 @@
+//! Replicas, as the daemon knows them: which there are, how far each is, and what whoever brings
+//! them up to date (a process of its own, `cli::attend`) has to say. No byte goes through here to
+//! a provider, and no password comes here.
+
+use super::error::Error;
+use super::report::ReplicaLine;
+use super::request::Answer;
+use super::service::{Service, Watch};
+use super::when::When;
+use crate::format::replica::{PasswordSource, Replica, ReplicaMode};
+use crate::id::Epoch;
+use crate::limits;
+use crate::store::Store;
+use crate::time::Timestamp;
+use parking_lot::{Condvar, Mutex};
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+/// How often it is looked whether something new is recorded.
+const LOOK: Duration = Duration::from_millis(50);
+/// How long a question for news may wait for its answer.
+const ANSWER_WITHIN: Duration = Duration::from_secs(5);
+
+/// What changes while replicas are attended to.
+#[derive(Default)]
+pub struct Replication {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    /// Another number whenever the list of replicas is another one.
+    generation: u64,
+    /// The mount has gone: what is recorded is sent, then nothing more.
+    ending: bool,
+    /// By place: why nothing can be sent there, and since when.
+    troubles: HashMap<String, (String, Timestamp)>,
+}
+
+impl Replication {
+    /// The list of replicas has changed.
+    pub fn listed(&self) {
+        self.state.lock().generation += 1;
+        self.changed.notify_all();
+    }
+
+    /// From now on only what is recorded already is to be sent.
+    pub fn end(&self) {
+        self.state.lock().ending = true;
+        self.changed.notify_all();
+    }
+
+    /// The number of the list.
+    pub fn generation(&self) -> u64 {
+        self.state.lock().generation
+    }
+
+    /// Waits for another list, or the time.
+    pub fn wait(&self, seen: u64, at_most: Duration) {
+        let mut state = self.state.lock();
+        if state.generation == seen && !state.ending {
+            self.changed.wait_for(&mut state, at_most);
+        }
+    }
+
+    fn tell(&self, url: &str, trouble: Option<String>) {
+        let mut state = self.state.lock();
+        match trouble {
+            Some(reason) => {
+                let since = state.troubles.get(url).map(|(_, since)| *since);
+                let since = since.unwrap_or_else(Timestamp::now);
+                if !state.troubles.contains_key(url) {
+                    ::log::warn!("the replica at {url} can't be brought up to date: {reason}");
+                }
+                state.troubles.insert(url.to_owned(), (reason, since));
+            }
+            None => {
+                if state.troubles.remove(url).is_some() {
+                    ::log::info!("the replica at {url} is brought up to date again");
+                }
+            }
+        }
+    }
+}
+
+impl Service {
+    pub(super) fn set_replica(&self, mut replica: Replica, uid: u32) -> Result<Answer, Error> {
+        replica.by_uid = uid;
+        replica.added = Timestamp::now();
+        self.store.put_replica(&replica)?;
+        self.replication.tell(&replica.url, None);
+        self.replication.listed();
+        Ok(Answer::Done)
+    }
+
+    pub(super) fn remove_replica(&self, url: &str, uid: u32) -> Result<Answer, Error> {
+        if !self.store.remove_replica(url, uid)? {
+            return Err(Error::NoReplica {
+                url: url.to_owned(),
+            });
+        }
+        self.replication.tell(url, None);
+        self.replication.listed();
+        Ok(Answer::Done)
+    }
+
+    pub(super) fn replicas(&self) -> Result<Answer, Error> {
+        let generation = self.replication.generation();
+        Ok(Answer::Replicas {
+            replicas: self.store.replicas()?,
+            generation,
+        })
+    }
+
+    /// Waits until something newer than an epoch is recorded, or the list is another one.
+    pub(super) fn news(
+        &self,
+        than: u64,
+        generation: u64,
+        watch: &Watch<'_>,
+    ) -> Result<Answer, Error> {
+        let until = Instant::now() + ANSWER_WITHIN;
+        loop {
+            let newest = self.store.view().newest_epoch()?.unwrap_or(Epoch::NONE).0;
+            let state = self.replication.state.lock();
+            let (now, ending) = (state.generation, state.ending);
+            drop(state);
+            let is_news = newest > than || now != generation || ending;
+            if is_news || Instant::now() >= until || (watch.cancelled)() {
+                return Ok(Answer::News {
+                    newest,
+                    generation: now,
+                    ending,
+                });
+            }
+            std::thread::sleep(LOOK);
+        }
+    }
+
+    pub(super) fn replica_told(&self, url: &str, trouble: Option<String>) -> Answer {
+        self.replication.tell(url, trouble);
+        Answer::Done
+    }
+}
+
+/// How far each replica is.
+pub(super) fn lines(store: &Store, replication: &Replication) -> Result<Vec<ReplicaLine>, Error> {
+    let view = store.view();
+    let sent = view.sent()?;
+    let now = Timestamp::now();
+    let mut lines = Vec::new();
+    for replica in store.replicas()? {
+        let own = sent.iter().find(|sent| sent.url == replica.url);
+        let after = own.map_or(Epoch::NONE, |sent| sent.epoch);
+        let behind = view.epochs(after.next(), Epoch::MAX, limits::REPLICA_COUNTED)?;
+        let since = behind.first().map(|(.., header)| header.time);
+        let trouble = replication.state.lock().troubles.get(&replica.url).cloned();
+        lines.push(ReplicaLine {
+            mode: replica.mode.into(),
+            every: match replica.mode {
+                ReplicaMode::Passive { every } => Some(every),
+                _ => None,
+            },
+            encrypted: replica.password != PasswordSource::None,
+            time: match own {
+                Some(sent) => view.header(sent.epoch)?.map(|header| When(header.time)),
+                None => None,
+            },
+            sent: own.map(|sent| When(sent.time)),
+            states_behind: behind.len() as u64,
+            bytes_behind: behind
+                .iter()
+                .map(|(_, record, _)| record.statistics.stored_bytes)
+                .sum(),
+            seconds_behind: since.map_or(0, |since| now.since(since).as_secs()),
+            trouble: trouble.as_ref().map(|(reason, _)| reason.clone()),
+            trouble_since: trouble.map(|(_, since)| When(since)),
+            url: replica.url,
+        });
+    }
+    Ok(lines)
+}
+
+/// What a person should see to.
+pub(super) fn problem(line: &ReplicaLine) -> Option<String> {
+    let patience = limits::REPLICA_LATE.as_secs() + line.every.unwrap_or(0);
+    let late = line.states_behind > 0 && line.seconds_behind > patience;
+    if !late && line.trouble.is_none() {
+        return None;
+    }
+    let url = match &line.url[..] {
+        "" => "elsewhere",
+        url => url,
+    };
+    let behind = match line.seconds_behind {
+        0 => String::new(),
+        seconds => format!(", {} behind", in_words(seconds)),
+    };
+    let reason = match &line.trouble {
+        Some(reason) => reason.clone(),
+        None => "it is not brought up to date fast enough".to_owned(),
+    };
+    Some(format!(
+        "the replica at {url} is not up to date{behind}: {reason}"
+    ))
+}
+
+fn in_words(seconds: u64) -> String {
+    match seconds {
+        ..120 => format!("{seconds} s"),
+        120..7200 => format!("{} min", seconds / 60),
+        7200..172_800 => format!("{} h", seconds / 3600),
+        _ => format!("{} d", seconds / 86400),
+    }
+}
+
+/// As a person writes it.
+pub(super) fn mode_in_words(mode: ReplicaMode) -> String {
+    match mode {
+        ReplicaMode::Active => "active".to_owned(),
+        ReplicaMode::Passive { every } => format!("passive, every {}", super::kept::span(every)),
+        ReplicaMode::Synchronous { .. } => "synchronous".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::control::report::ReplicaWay;
+
+    fn line(seconds_behind: u64, trouble: Option<&str>) -> ReplicaLine {
+        ReplicaLine {
+            url: "file:///b".to_owned(),
+            mode: ReplicaWay::Passive,
+            every: Some(3600),
+            encrypted: true,
+            time: None,
+            sent: None,
+            states_behind: u64::from(seconds_behind > 0),
+            bytes_behind: 0,
+            seconds_behind,
+            trouble: trouble.map(str::to_owned),
+            trouble_since: None,
+        }
+    }
+
+    #[test]
+    fn it_is_told_when_it_is_late_for_its_turn_or_in_trouble() {
+        assert_eq!(problem(&line(0, None)), None);
+        assert_eq!(problem(&line(3900, None)), None);
+        let late = problem(&line(3901, None)).expect("told");
+        assert!(late.contains("65 min behind: it is not brought"), "{late}");
+        let troubled = problem(&line(0, Some("no route"))).expect("told");
+        let expected = "the replica at file:///b is not up to date: no route";
+        assert_eq!(troubled, expected);
+    }
+}

@@ -1,0 +1,72 @@
+//! The replicas that a store is to have. What was sent to each stands in its `Sent`.
+
+use super::kv::{Batch, Durability};
+use super::snapshot_log::SnapshotAction;
+use super::{Result, Store, meta};
+use crate::format::key::{self, Family};
+use crate::format::replica::Replica;
+use crate::format::value;
+
+impl Store {
+    /// All of them, in the order in which they were added.
+    ///
+    /// # Errors
+    /// A store that can't be read.
+    pub fn replicas(&self) -> Result<Vec<Replica>> {
+        let all: Vec<(u64, Replica)> = self.view().numbered(meta::REPLICA)?;
+        Ok(all.into_iter().map(|(_, replica)| replica).collect())
+    }
+
+    /// Adds one, or changes the one at its place.
+    ///
+    /// # Errors
+    /// A store that can't be written.
+    pub fn put_replica(&self, replica: &Replica) -> Result<()> {
+        let _committer = self.committer.lock();
+        let all: Vec<(u64, Replica)> = self.view().numbered(meta::REPLICA)?;
+        let own = all.iter().find(|(_, other)| other.url == replica.url);
+        let number = match own {
+            Some((number, _)) => *number,
+            None => all.last().map_or(1, |(number, _)| number + 1),
+        };
+        let mut batch = Batch::default();
+        let key = key::meta(meta::REPLICA, number);
+        batch.put(Family::Meta, key, value::pack(replica));
+        let action = SnapshotAction::ReplicaSet {
+            url: replica.url.clone(),
+            mode: replica.mode,
+        };
+        let changed = self.note_list_change(&mut batch, replica.by_uid, "", action)?;
+        self.write(batch, Durability::Synced)?;
+        self.list_changed(changed);
+        Ok(())
+    }
+
+    /// Takes one out: nothing more is sent there, and nothing is kept for it. What is there stays.
+    /// False: there is none at that place.
+    ///
+    /// # Errors
+    /// A store that can't be written.
+    pub fn remove_replica(&self, url: &str, by_uid: u32) -> Result<bool> {
+        let _committer = self.committer.lock();
+        let view = self.view();
+        let all: Vec<(u64, Replica)> = view.numbered(meta::REPLICA)?;
+        let Some((number, _)) = all.iter().find(|(_, other)| other.url == url) else {
+            return Ok(false);
+        };
+        let mut batch = Batch::default();
+        batch.delete(Family::Meta, key::meta(meta::REPLICA, *number));
+        for (number, sent) in view.numbered::<crate::format::transfer::Sent>(meta::SENT)? {
+            if sent.url == url {
+                batch.delete(Family::Meta, key::meta(meta::SENT, number));
+            }
+        }
+        let action = SnapshotAction::ReplicaRemoved {
+            url: url.to_owned(),
+        };
+        let changed = self.note_list_change(&mut batch, by_uid, "", action)?;
+        self.write(batch, Durability::Synced)?;
+        self.list_changed(changed);
+        Ok(true)
+    }
+}
