@@ -9,6 +9,8 @@
 pub mod access;
 pub mod check;
 pub mod client;
+#[cfg(test)]
+mod cost;
 mod difference;
 pub mod door;
 pub mod error;

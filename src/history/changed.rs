@@ -154,10 +154,7 @@ impl Changed {
         let Some(found) = path::child(view, to, dir, name)? else {
             return Ok(None);
         };
-        let old = match view.dirent_at(dir, name, base)? {
-            Some((_, Dirent::Present { id, .. })) if id == found.id => path::file(view, base, id)?,
-            _ => None,
-        };
+        let old = was(view, (base, to), (dir, name), &found)?;
         let is_dir = found.inode.kind == Kind::Dir;
         let whole = is_dir && old.is_none();
         let changed = match &old {
@@ -169,6 +166,52 @@ impl Changed {
         };
         Ok(changed.then_some(Shown { found, whole }))
     }
+}
+
+/// What stood in the base where something stands now, and can be told from it: itself; or, of what was
+/// removed with its folder and came back, what was there before.
+fn was(
+    view: &View<'_>,
+    (base, to): (Epoch, Epoch),
+    (dir, name): (FileId, &[u8]),
+    found: &Found,
+) -> Result<Option<Found>> {
+    let Some(before) = former(view, (base, to), dir)? else {
+        return Ok(None);
+    };
+    let old = match view.dirent_at(before, name, base)? {
+        Some((_, Dirent::Present { id, .. })) => path::file(view, base, id)?,
+        _ => None,
+    };
+    let Some(old) = old else { return Ok(None) };
+    if old.id == found.id {
+        return Ok(Some(old));
+    }
+    let same_kind = old.inode.kind == found.inode.kind;
+    Ok((same_kind && !stays(view, to, &old)?).then_some(old))
+}
+
+/// The folder that stood in the base where `dir` stands: itself, or one that is gone.
+fn former(view: &View<'_>, (base, to): (Epoch, Epoch), dir: FileId) -> Result<Option<FileId>> {
+    if path::file(view, base, dir)?.is_some() {
+        return Ok(Some(dir));
+    }
+    let Some(now) = path::file(view, to, dir)? else {
+        return Ok(None);
+    };
+    let Some(place) = path::place(view, to, &now)? else {
+        return Ok(None);
+    };
+    let old = path::walk(view, base, place.split(|byte| *byte == b'/'))?;
+    Ok(match old {
+        Some(old) if old.inode.kind == Kind::Dir && !stays(view, to, &old)? => Some(old.id),
+        _ => None,
+    })
+}
+
+/// Whether a folder is somewhere else now: then what took its place is another one.
+fn stays(view: &View<'_>, to: Epoch, old: &Found) -> Result<bool> {
+    Ok(old.inode.kind == Kind::Dir && path::file(view, to, old.id)?.is_some())
 }
 
 impl History {

@@ -3,8 +3,10 @@
 //!
 //! 1. A name that holds another file of the same kind is modified, not deleted and added: programs
 //!    replace a file by renaming a new one over it.
+//!    So is what stands in a folder that was removed and made again: a path that leads to the same as
+//!    before is no difference, whatever the number of the file.
 //! 2. A rename is a name that is gone and a name that is new of one file. What stands below a
-//!    directory that was renamed is not listed for that.
+//!    directory that was renamed is not listed for that; of a directory that took its place all is new.
 //! 3. The result is in bytewise order of the paths.
 
 use super::{Found, Result, path};
@@ -120,22 +122,28 @@ fn all_between(view: &View<'_>, from: Epoch, to: Epoch) -> Result<Vec<Difference
         found: Vec::new(),
     };
     let touched = touched(view, from.min(to), from.max(to))?;
-    let mut removed: BTreeMap<FileId, Vec<(Vec<u8>, Found)>> = BTreeMap::new();
-    let mut added = Vec::new();
-    for (dir, name) in touched.names {
-        let old = work.before(dir, &name)?;
-        let new = work.after(dir, &name)?;
-        match (old, new) {
-            (Some((_, old)), Some((_, new))) if old.id == new.id => {}
-            (Some((_, old)), Some((path, new))) => work.compare(path, &old, &new)?,
-            (Some((path, old)), None) => removed.entry(old.id).or_default().push((path, old)),
-            (None, Some(new)) => added.push(new),
-            (None, None) => {}
+    let (mut removed, mut added) = work.names(touched.names)?;
+    // What was removed with its folder, and stands there again, is compared with itself.
+    let mut back = Vec::new();
+    for (path, new) in std::mem::take(&mut added) {
+        match removed.get(&path) {
+            Some(old) if !work.moved_away(old, &new)? => back.push((path, new)),
+            _ => added.push((path, new)),
         }
+    }
+    for (path, new) in back {
+        if let Some(old) = removed.remove(&path) {
+            work.compare(path, &old, &new)?;
+        }
+    }
+    let mut removed_by_id: BTreeMap<FileId, Vec<(Vec<u8>, Found)>> = BTreeMap::new();
+    for (path, old) in removed {
+        let names = removed_by_id.entry(old.id).or_default();
+        names.push((path, old));
     }
     let mut renamed = BTreeSet::new();
     for (path, new) in added {
-        match removed.get_mut(&new.id).and_then(Vec::pop) {
+        match removed_by_id.get_mut(&new.id).and_then(Vec::pop) {
             Some((was, old)) => {
                 renamed.insert(new.id);
                 work.push(path.clone(), Letter::Renamed, Some(was), Some(&old), &new);
@@ -144,7 +152,7 @@ fn all_between(view: &View<'_>, from: Epoch, to: Epoch) -> Result<Vec<Difference
             None => work.push(path, Letter::Added, None, None, &new),
         }
     }
-    for (path, old) in removed.into_values().flatten() {
+    for (path, old) in removed_by_id.into_values().flatten() {
         let kind = old.inode.kind;
         work.found.push(Difference {
             path,
@@ -304,7 +312,37 @@ struct Work<'a> {
     found: Vec<Difference>,
 }
 
+/// What went, by its path, and what came.
+type Names = (BTreeMap<Vec<u8>, Found>, Vec<(Vec<u8>, Found)>);
+
 impl Work<'_> {
+    /// Compares names that lead to something in both states, and says which only do in one.
+    fn names(&mut self, touched: BTreeSet<(FileId, Vec<u8>)>) -> Result<Names> {
+        let (mut removed, mut added) = (BTreeMap::new(), Vec::new());
+        for (dir, name) in touched {
+            match (self.before(dir, &name)?, self.after(dir, &name)?) {
+                (Some((_, old)), Some((_, new))) if old.id == new.id => {}
+                (Some((was, old)), Some((path, new))) if self.moved_away(&old, &new)? => {
+                    removed.insert(was, old);
+                    added.push((path, new));
+                }
+                (Some((_, old)), Some((path, new))) => self.compare(path, &old, &new)?,
+                (Some((path, old)), None) => {
+                    removed.insert(path, old);
+                }
+                (None, Some(new)) => added.push(new),
+                (None, None) => {}
+            }
+        }
+        Ok((removed, added))
+    }
+
+    /// Whether a folder that has another one in its place stands elsewhere now, with all that is in it.
+    fn moved_away(&self, old: &Found, new: &Found) -> Result<bool> {
+        let both = old.inode.kind == Kind::Dir && new.inode.kind == Kind::Dir;
+        Ok(both && old.id != new.id && path::file(self.view, self.to, old.id)?.is_some())
+    }
+
     fn before(&mut self, dir: FileId, name: &[u8]) -> Result<Option<(Vec<u8>, Found)>> {
         self.named(self.from, dir, name)
     }
@@ -464,5 +502,67 @@ mod tests {
             ]
         );
         assert!(lines(&past, last, last).is_empty());
+    }
+
+    /// `src` with a folder in it, as it is made again after it was removed.
+    fn source(draft: &mut crate::history::past::Draft<'_>, id: u64, names: &[(&str, &[u8])]) {
+        draft.put(id, 1, "src", directory());
+        draft.put(id + 1, id, "deep", directory());
+        for (place, (name, bytes)) in (id + 2..).zip(names) {
+            draft.bytes(place, id + 1, name, bytes);
+        }
+    }
+
+    #[test]
+    fn what_is_removed_and_comes_back_is_no_difference() {
+        let mut past = Past::new();
+        let first = past.epoch("2026-11-20T10:00", |draft| {
+            draft.root(directory());
+            source(draft, 10, &[("a", b"a"), ("b", b"b"), ("c", b"c")]);
+        });
+        let gone = past.epoch("2026-11-20T10:01", |draft| {
+            for (id, name) in [(12, "a"), (13, "b"), (14, "c")] {
+                draft.gone(id, 11, name);
+            }
+            draft.gone(11, 10, "deep");
+            draft.gone(10, 1, "src");
+        });
+        let same = past.epoch("2026-11-20T10:02", |draft| {
+            source(draft, 20, &[("a", b"a"), ("b", b"b"), ("c", b"c")]);
+        });
+        let other = past.epoch("2026-11-20T10:03", |draft| {
+            draft.bytes(22, 21, "a", b"another");
+            draft.gone(24, 21, "c");
+        });
+        assert_eq!(lines(&past, first, gone).len(), 5);
+        assert_eq!(lines(&past, first, same), [""; 0]);
+        assert_eq!(lines(&past, same, first), [""; 0]);
+        let changed = ["M src/deep/a", "D src/deep/c"];
+        assert_eq!(lines(&past, first, other), changed);
+        assert_eq!(lines(&past, other, first), ["M src/deep/a", "A src/deep/c"]);
+    }
+
+    #[test]
+    fn a_folder_that_took_the_place_of_another_is_not_the_same() {
+        let mut past = Past::new();
+        let first = past.epoch("2026-11-20T10:00", |draft| {
+            draft.root(directory());
+            draft.put(2, 1, "src", directory());
+            draft.bytes(3, 2, "a", b"a");
+            draft.put(4, 1, "lib", directory());
+            draft.bytes(5, 4, "b", b"b");
+        });
+        let last = past.epoch("2026-11-20T10:01", |draft| {
+            draft.unname(1, "src");
+            draft.put(2, 1, "old", directory());
+            draft.put(6, 1, "src", directory());
+            draft.bytes(7, 6, "c", b"c");
+        });
+        assert_eq!(lines(&past, first, last), ["R src old", "A src", "A src/c"]);
+        let swapped = past.epoch("2026-11-20T10:02", |draft| {
+            draft.put(4, 1, "old", directory());
+            draft.put(2, 1, "lib", directory());
+        });
+        assert_eq!(lines(&past, last, swapped), ["R old lib", "R lib old"]);
     }
 }

@@ -1,6 +1,6 @@
 //! What the documents show is what happens: every `console` block of README.md and of
-//! docs/semantics.md is typed into a shell, in order, and its output compared. Times, sizes and
-//! process ids are masked on both sides.
+//! docs/semantics.md, and the first transcript of docs/operations.md, is typed into a shell, in order,
+//! and its output compared. Times, sizes and process ids are masked on both sides.
 //!
 //! A block starts in an empty folder with a home directory of its own and `rewindfs` in PATH; one
 //! that is marked `console continued` goes on where the block before it ended. A line `...` in the
@@ -185,9 +185,13 @@ fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
 }
 
-fn play_document(path: &Path, at_least: usize) {
+fn sessions_of(path: &Path) -> Vec<Session> {
     let document = fs::read_to_string(path).unwrap_or_else(|error| panic!("{path:?}: {error}"));
-    let sessions = sessions(&document);
+    sessions(&document)
+}
+
+fn play_document(path: &Path, at_least: usize) {
+    let sessions = sessions_of(path);
     assert!(
         sessions.len() >= at_least,
         "{path:?} has only {} transcripts",
@@ -209,6 +213,23 @@ fn the_readme_shows_what_happens() {
 #[test]
 fn the_examples_of_the_semantics_happen() {
     play_document(&root().join("docs/semantics.md"), 3);
+}
+
+/// The others there need what no test has: another machine, a disk that is gone.
+#[test]
+fn each_command_of_the_operations_prints_what_is_shown() {
+    let all = sessions_of(&root().join("docs/operations.md"));
+    let small = &all[0];
+    for command in [
+        "undo", "restore", "log", "find", "diff", "events", "prune", "purge", "verify", "bisect",
+    ] {
+        let word = format!("rewindfs {command} ");
+        assert!(
+            small.iter().any(|step| step.command.contains(&word)),
+            "{command}"
+        );
+    }
+    play(small, "docs/operations.md");
 }
 
 #[test]

@@ -10,7 +10,15 @@ use std::path::{Path, PathBuf};
 const BOB: u32 = 1235;
 
 fn before(root: &Path) {
-    for dir in ["src/deep", "moved/inside", "removed/all", "still", "closed"] {
+    for dir in [
+        "src/deep",
+        "moved/inside",
+        "removed/all",
+        "still",
+        "closed",
+        "swap",
+        "again/deep",
+    ] {
         fs::create_dir_all(root.join(dir)).expect("mkdir");
     }
     for name in [
@@ -21,6 +29,8 @@ fn before(root: &Path) {
         "removed/e",
         "still/f",
         "closed/g",
+        "swap/h",
+        "again/deep/i",
         "kind",
         "mode",
         "strange \u{e4}\n\"name\"",
@@ -43,6 +53,12 @@ fn change(root: &Path) {
     fs::set_permissions(root.join("mode"), PermissionsExt::from_mode(0o600)).expect("chmod");
     fs::remove_file(root.join("link")).expect("rm");
     symlink("src/deep", root.join("link")).expect("symlink");
+    // Another folder takes its place, and one comes back as it was.
+    fs::rename(root.join("swap"), root.join("swapped")).expect("mv");
+    fs::create_dir(root.join("swap")).expect("mkdir");
+    write(root.join("swap/other"), "other");
+    let copy = "cp -a again again.new && rm -r again && mv again.new again";
+    Cmd::sh(copy).within(root).run().ok();
     // As editors save.
     write(root.join("tmp"), "replaced");
     let strange = root.join("strange \u{e4}\n\"name\"");
@@ -78,29 +94,24 @@ fn lay_over(mounted: &Mounted, view: &str, target: &Path) {
         view.display(),
         target.display()
     );
-    // Another type is in the way of cp: the list says so.
-    for line in list.lines() {
-        if let Some(path) = line.strip_prefix("T\t") {
-            let path = target.join(plain(path));
-            let gone = match path.symlink_metadata().expect("was there").is_dir() {
-                true => fs::remove_dir_all(&path),
-                false => fs::remove_file(&path),
-            };
-            gone.expect("removed");
-        }
-    }
-    Cmd::sh(&copy).run().ok();
-    for line in list.lines().rev() {
-        let fields: Vec<&str> = line.split('\t').collect();
-        if matches!(fields[0], "D" | "R") {
+    let remove = |letters: &[&str]| {
+        for line in list.lines().rev() {
+            let fields: Vec<&str> = line.split('\t').collect();
             let path = target.join(plain(fields[1]));
-            if path.is_dir() {
-                fs::remove_dir_all(&path).expect("removed");
-            } else {
-                fs::remove_file(&path).expect("removed");
+            match path.symlink_metadata() {
+                Ok(look) if letters.contains(&fields[0]) => match look.is_dir() {
+                    true => fs::remove_dir_all(&path),
+                    false => fs::remove_file(&path),
+                },
+                _ => Ok(()),
             }
+            .expect("removed");
         }
-    }
+    };
+    // Another type is in the way of cp, and what was renamed may have left its name to another.
+    remove(&["T", "R"]);
+    Cmd::sh(&copy).run().ok();
+    remove(&["D"]);
     // The times of folders from which something was taken away.
     Cmd::sh(&copy).run().ok();
 }
@@ -140,8 +151,10 @@ fn laid_over_the_state_before_they_give_the_state() {
         list(".incremental/second"),
         "A\tclosed/secret-plan\nR\tmoved\there\nT\tkind\nM\tlink\nm\tmode\nD\tremoved\n\
          D\tremoved/all\nD\tremoved/all/d\nD\tremoved/e\nM\tsrc/a\nA\tsrc/deep/new\n\
-         M\t\"strange \\303\\244\\n\\\"name\\\"\"\n"
+         M\t\"strange \\303\\244\\n\\\"name\\\"\"\nA\tswap\nA\tswap/other\nR\tswap\tswapped\n"
     );
+    let second = mount::names(&mounted.join(".snapshots/.incremental/second"));
+    assert!(!second.contains(&"again".to_owned()), "{second:?}");
     assert_eq!(
         mount::names(&mounted.join(".snapshots/.incremental/third")),
         ["src"]

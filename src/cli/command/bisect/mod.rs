@@ -7,6 +7,7 @@ use super::super::error::Error;
 use super::super::exit::Exit;
 use super::super::interrupt::Interrupt;
 use super::super::past::{self, Past, Paths, State};
+use super::super::quantity::count;
 use super::super::quote::{git, quote};
 use super::super::reach;
 use super::log;
@@ -84,8 +85,8 @@ pub fn run(args: &args::Bisect) -> Result<Exit, Error> {
     }
     while let Some(state) = search.next() {
         eprintln!(
-            "rewindfs: {} states left, about {} to try; now that of {}",
-            search.open(),
+            "rewindfs: {} left, about {} to try; now that of {}",
+            count(search.open() as u64, "state"),
             search.steps(),
             times[state].0.local(&TimeZone::system())
         );
