@@ -67,6 +67,7 @@ mkfs.btrfs btrfs-progs
 vim.tiny vim-tiny
 git git
 perl perl
+python3 python3
 setpriv util-linux
 END
 for tool in pjdfstest fsx; do

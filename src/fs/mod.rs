@@ -28,6 +28,16 @@ pub struct Context {
     pub may_wait: bool,
 }
 
+/// Whose bytes are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Writer {
+    /// Those of the caller.
+    Caller,
+    /// The kernel writes back what a mapping, or its cache, holds: of this process and user, if it is
+    /// known whose that is.
+    Kernel(Option<(u32, u32)>),
+}
+
 /// Why an operation did not end with a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stop {
@@ -344,20 +354,20 @@ impl Fs {
         backing::as_self(|| self.live.read(ino, offset, size, out))
     }
 
-    /// Writes. `cached`: kernel write-back. `kill`: setuid bits go.
+    /// Writes. `kill`: setuid bits go.
     pub fn write(
         &self,
         cx: &Context,
         ino: u64,
         offset: u64,
         data: &[u8],
-        cached: bool,
+        by: Writer,
         kill: bool,
     ) -> Answer<u32> {
         if is_virtual(ino) {
             return Err(READ_ONLY);
         }
-        backing::as_self(|| self.live.write(cx, ino, offset, data, cached, kill))
+        backing::as_self(|| self.live.write(cx, ino, offset, data, by, kill))
     }
 
     /// Makes a file durable.
@@ -443,7 +453,7 @@ impl Fs {
         }
         backing::as_self(|| {
             self.live
-                .write(cx, to, to_offset, &bytes, false, cx.uid != 0)
+                .write(cx, to, to_offset, &bytes, Writer::Caller, cx.uid != 0)
         })
     }
 

@@ -5,10 +5,11 @@
 //! what the backing directory answers; ENOSYS would take the whole operation away for good.
 
 use crate::backing;
-use crate::fs::{Answer, Attributes, Context, Entry, Fs, SetAttributes, Stop, VIRTUAL};
+use crate::fs::{Answer, Attributes, Context, Entry, Fs, SetAttributes, Stop, VIRTUAL, Writer};
 use crate::fuse::attributes::{attr_ttl, entry_attr, entry_attr_ttl, file_attr, set_time};
 use crate::fuse::engine::Engine;
 use crate::fuse::job::{Job, Lane, Refuse, Step, Work, guarded};
+use crate::fuse::mappers::Mappers;
 use crate::fuse::refused::Refused;
 use crate::fuse::sink::{Plain, Plus};
 use crate::fuse::traffic::{Call, Slot};
@@ -25,7 +26,7 @@ use std::ffi::OsStr;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime};
 
 thread_local! {
@@ -40,14 +41,22 @@ pub(super) struct Adapter {
     engine: Arc<Engine<Fs>>,
     writeback: bool,
     refused: Refused,
+    mappers: Option<Arc<Mappers>>,
 }
 
 impl Adapter {
-    pub fn new(engine: Arc<Engine<Fs>>, writeback: bool, refused: Refused) -> Adapter {
+    /// `mappers`: who says whose mappings the kernel writes back.
+    pub fn new(
+        engine: Arc<Engine<Fs>>,
+        writeback: bool,
+        refused: Refused,
+        mappers: Option<Arc<Mappers>>,
+    ) -> Adapter {
         Adapter {
             engine,
             writeback,
             refused,
+            mappers,
         }
     }
 
@@ -81,6 +90,31 @@ impl Adapter {
                 return;
             }
         }
+        self.engine.hand_over(Box::new(job));
+    }
+
+    /// What the kernel writes back of a mapping: finding out whose it is takes too long for a loop.
+    fn write_back(
+        &self,
+        call: Call,
+        cx: Context,
+        (ino, offset, kill): (INodeNo, u64, bool),
+        data: &[u8],
+        mappers: &Arc<Mappers>,
+        reply: ReplyWrite,
+    ) {
+        let (data, mappers, found) = (data.to_vec(), Arc::clone(mappers), OnceLock::new());
+        let job = Job::new(
+            call,
+            lane(Lane::Slow, &[ino]),
+            cx,
+            reply,
+            move |fs: &Fs, cx: &Context, _: &mut ReplyWrite| {
+                let by = Writer::Kernel(*found.get_or_init(|| mappers.of(ino.0)));
+                fs.write(cx, ino.0, offset, &data, by, kill)
+            },
+            |written, reply: ReplyWrite| reply.written(written),
+        );
         self.engine.hand_over(Box::new(job));
     }
 
@@ -444,9 +478,20 @@ impl fuser::Filesystem for Adapter {
         let cx = context(req);
         let cached = write_flags.contains(WriteFlags::FUSE_WRITE_CACHE);
         let kill = write_flags.contains(WriteFlags::FUSE_WRITE_KILL_SUIDGID);
+        let by = match cached {
+            true => Writer::Kernel(None),
+            false => Writer::Caller,
+        };
+        if let Some(mappers) = &self.mappers
+            && cached
+            && cx.pid == 0
+        {
+            self.write_back(call, cx, (ino, offset, kill), data, mappers, reply);
+            return;
+        }
         let answer = self.here(call, || {
             let fs = self.engine.fs();
-            let write = || fs.write(&cx, ino.0, offset, data, cached, kill);
+            let write = || fs.write(&cx, ino.0, offset, data, by, kill);
             guarded(fs, call, write)
         });
         match answer {
@@ -465,7 +510,7 @@ impl fuser::Filesystem for Adapter {
                     cx,
                     reply,
                     move |fs: &Fs, cx: &Context, _: &mut ReplyWrite| {
-                        fs.write(cx, ino.0, offset, &data, cached, kill)
+                        fs.write(cx, ino.0, offset, &data, by, kill)
                     },
                     |written, reply: ReplyWrite| reply.written(written),
                 );

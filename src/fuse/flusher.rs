@@ -217,7 +217,7 @@ fn look_at_all(
 }
 
 /// Whether a process that we may not look at could have anything of ours.
-fn counts(error: &io::Error, pid: u32, scope: Scope) -> bool {
+pub(super) fn counts(error: &io::Error, pid: u32, scope: Scope) -> bool {
     let denied = error.kind() == io::ErrorKind::PermissionDenied;
     let owner = || std::fs::metadata(proc_file(pid, "")).map(|process| process.uid());
     denied

@@ -14,6 +14,7 @@ mod fusermount;
 mod init;
 mod inside;
 mod job;
+mod mappers;
 mod mount;
 mod processes;
 mod refused;

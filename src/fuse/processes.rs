@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Mapping {
     pub shared: bool,
+    pub writable: bool,
     /// Major and minor number of the file's device.
     pub device: (u32, u32),
     pub ino: u64,
@@ -70,6 +71,7 @@ fn parse(line: &[u8]) -> Option<Mapping> {
     let path = fields.next().unwrap_or_default().trim_ascii_start();
     Some(Mapping {
         shared: permissions.ends_with('s'),
+        writable: permissions.as_bytes().get(1) == Some(&b'w'),
         device,
         ino,
         path: PathBuf::from(std::ffi::OsStr::from_bytes(path)),
@@ -85,6 +87,7 @@ mod tests {
         let shared = parse(b"7f0000-7f1000 rw-s 00001000 00:2a 77                  /m/a b");
         let expected = Mapping {
             shared: true,
+            writable: true,
             device: (0, 42),
             ino: 77,
             path: PathBuf::from("/m/a b"),
@@ -92,6 +95,7 @@ mod tests {
         assert_eq!(shared, Some(expected));
         let private = parse(b"7f0000-7f1000 r-xp 00000000 fe:00 9 /lib/x").expect("a file");
         assert_eq!((private.shared, private.device), (false, (0xfe, 0)));
+        assert!(!private.writable);
         assert_eq!(
             parse(b"7ffd00-7ffe00 rw-p 00000000 00:00 0   [stack]"),
             None

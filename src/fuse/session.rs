@@ -5,6 +5,7 @@ use crate::fuse::adapter::Adapter;
 use crate::fuse::engine::Engine;
 use crate::fuse::error::FuseError;
 use crate::fuse::flusher::{Flush, Flusher, Scope};
+use crate::fuse::mappers::Mappers;
 use crate::fuse::mount::Mounted;
 use crate::fuse::refused::Refused;
 use crate::fuse::traffic::{Traffic, WAIT_CLASSES};
@@ -93,7 +94,18 @@ fn start(
 ) -> Result<Session, FuseError> {
     let engine = Engine::start(fs, Arc::new(Traffic::default())).map_err(FuseError::Session)?;
     let refused = Refused::default();
-    let adapter = Adapter::new(engine.clone(), options.writeback, refused.clone());
+    let scope = Scope {
+        only_uid: only_uid(options.access),
+        open_files: options.writeback,
+    };
+    // With `-o writeback` nobody can tell mappings from what is written otherwise.
+    let mappers = match options.writeback {
+        true => None,
+        false => Mappers::start(mounted.connection().number(), scope)
+            .map_err(|error| log::warn!("whose mappings are written is not known: {error}"))
+            .ok(),
+    };
+    let adapter = Adapter::new(engine.clone(), options.writeback, refused.clone(), mappers);
     let mut config = fuser::Config::default();
     config.n_threads = Some(options.loops.unwrap_or_else(usual_loops).max(1));
     // Each loop opens the device once more, which not every container lets an ordinary user do.
@@ -105,10 +117,6 @@ fn start(
     };
     let served = fuser::Session::from_fd(adapter, device, acl, config).and_then(|session| {
         let connection = mounted.connection();
-        let scope = Scope {
-            only_uid: only_uid(options.access),
-            open_files: options.writeback,
-        };
         refused.start(session.notifier())?;
         let flusher = Flusher::start(session.notifier(), connection.number(), scope)?;
         Ok((session, flusher))

@@ -21,6 +21,7 @@ mod kernels;
 mod limits;
 mod log;
 mod look;
+mod mapped;
 mod missing;
 mod model;
 mod names;

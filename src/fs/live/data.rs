@@ -4,7 +4,7 @@ use super::Live;
 use crate::backing;
 use crate::capture::ContentChange;
 use crate::format::record::Kind;
-use crate::fs::{Answer, Context, Stop};
+use crate::fs::{Answer, Context, Stop, Writer};
 use crate::inodes::Inode;
 use crate::limits;
 use std::io;
@@ -45,8 +45,8 @@ impl Live {
         Ok(())
     }
 
-    /// Writes `data` at `offset`. `cached`: the kernel writes back what a mapping (or its cache)
-    /// holds, so the owner of the file stands for the writer. `kill`: setuid bits go.
+    /// Writes `data` at `offset`. What the kernel writes back may be written by whoever has it mapped,
+    /// so the owner of the file stands for the writer. `kill`: setuid bits go.
     ///
     /// # Errors
     /// What the backing directory says.
@@ -56,21 +56,26 @@ impl Live {
         ino: u64,
         offset: u64,
         data: &[u8],
-        cached: bool,
+        by: Writer,
         kill: bool,
     ) -> Answer<u32> {
         let inode = self.file(ino)?;
         let file = self.inodes.data(&inode, true)?;
-        let (uid, gid) = if cached && cx.pid == 0 {
+        let by_kernel = by != Writer::Caller && cx.pid == 0;
+        let (uid, gid) = if by_kernel {
             let stat = self.stat(&inode)?;
             (stat.uid, stat.gid)
         } else {
             (cx.uid, cx.gid)
         };
+        let actor = match by {
+            Writer::Kernel(Some((pid, uid))) if by_kernel => self.recorder.actor(pid, uid),
+            _ => self.actor(cx),
+        };
         let _lock = self.lock(cx, &[&inode])?;
         let end = offset.saturating_add(data.len() as u64);
         let change = ContentChange::Range(offset..end);
-        let _held = self.recorder.content(&inode, &change, &self.actor(cx))?;
+        let _held = self.recorder.content(&inode, &change, &actor)?;
         let written = backing::as_caller(uid, gid, None, kill, || write_all(&file, data, offset))?;
         Ok(u32::try_from(written).unwrap_or(u32::MAX))
     }

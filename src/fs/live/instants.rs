@@ -3,7 +3,7 @@
 
 use super::scene::{CALLER, Scene, new, until_done};
 use crate::capture::{CaptureError, Patience, epoch};
-use crate::fs::{SetAttributes, Stop, WaitsFor};
+use crate::fs::{SetAttributes, Stop, WaitsFor, Writer};
 use crate::history::path;
 use crate::id::Epoch;
 use rustix::thread::gettid;
@@ -132,7 +132,9 @@ fn an_operation_that_waits_for_a_file_does_not_keep_a_snapshot_from_being_made()
         let writer = scope.spawn(|| {
             let attempt = || {
                 waiting.store(true, Ordering::SeqCst);
-                let answer = scene.live.write(&CALLER, ino, 0, b"x", false, false);
+                let answer = scene
+                    .live
+                    .write(&CALLER, ino, 0, b"x", Writer::Caller, false);
                 assert!(!matches!(answer, Err(Stop::Park(what)) if what != WaitsFor::File));
                 answer
             };

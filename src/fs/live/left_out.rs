@@ -4,7 +4,7 @@
 use super::Live;
 use super::scene::{CALLER, Scene, new};
 use crate::capture::{Mark, Options, Patience, Recorder};
-use crate::fs::SetAttributes;
+use crate::fs::{SetAttributes, Writer};
 use crate::pattern::Rules;
 use crate::store::Store;
 use std::sync::Arc;
@@ -42,7 +42,7 @@ fn a_change_of_what_is_left_out_costs_the_look_up_of_its_mark() {
     assert_eq!(recorder.mark(&inode), Mark::Out);
     let (cuts, marks) = (recorder.cut_work(), recorder.marks_made());
     for round in 0..100u8 {
-        live.write(&CALLER, file, 0, &[round; 4096], false, false)
+        live.write(&CALLER, file, 0, &[round; 4096], Writer::Caller, false)
             .expect("a write");
         let set = SetAttributes {
             size: Some(50_000 + u64::from(round)),
@@ -57,7 +57,7 @@ fn a_change_of_what_is_left_out_costs_the_look_up_of_its_mark() {
     live.rename(&CALLER, deep, b"new", out, b"moved", 0)
         .expect("a rename");
     live.unlink(&CALLER, deep, b"file").expect("an unlink");
-    live.write(&CALLER, file, 0, b"still open", false, false)
+    live.write(&CALLER, file, 0, b"still open", Writer::Caller, false)
         .expect("a write");
     // No note, no cut, nothing stashed or kept.
     let status = recorder.status();

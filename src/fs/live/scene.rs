@@ -7,7 +7,7 @@ use crate::capture::{
     CaptureError, ContentChange, Hooks, NewSnapshot, Options, Patience, Recorder,
 };
 use crate::format::record::SnapshotMode;
-use crate::fs::{Answer, Context, SetAttributes, Stop};
+use crate::fs::{Answer, Context, SetAttributes, Stop, Writer};
 use crate::history::{History, path};
 use crate::id::Epoch;
 use crate::pattern::Rules;
@@ -88,7 +88,10 @@ impl Scene {
     }
 
     pub fn write(&self, ino: u64, at: u64, data: &[u8]) {
-        let written = until_done(|| self.live.write(&CALLER, ino, at, data, false, false));
+        let written = until_done(|| {
+            self.live
+                .write(&CALLER, ino, at, data, Writer::Caller, false)
+        });
         assert_eq!(written, Ok(data.len() as u32));
     }
 

@@ -4,7 +4,7 @@
 use super::*;
 use crate::capture::{CaptureError, NewSnapshot, Options, Patience};
 use crate::format::record::SnapshotMode;
-use crate::fs::SetAttributes;
+use crate::fs::{SetAttributes, Writer};
 use crate::history::{History, path};
 use crate::store::faulty::FaultyKv;
 use crate::store::memory::MemoryKv;
@@ -58,7 +58,9 @@ impl Scene {
 
     fn overwrite(&self, name: &str, bytes: &[u8]) {
         let ino = self.ino(name);
-        let written = self.live.write(&CALLER, ino, 0, bytes, false, false);
+        let written = self
+            .live
+            .write(&CALLER, ino, 0, bytes, Writer::Caller, false);
         let written = written.expect("a live operation neither fails nor waits");
         assert_eq!(written as usize, bytes.len());
     }
@@ -317,7 +319,9 @@ fn what_is_destroyed_while_it_is_read_is_lost_and_never_half_recorded() {
     let ino = scene.ino("big");
     scene.wait_for("the writer to go on without it", || {
         let bytes = vec![9; BIG];
-        let written = scene.live.write(&CALLER, ino, 0, &bytes, false, false);
+        let written = scene
+            .live
+            .write(&CALLER, ino, 0, &bytes, Writer::Caller, false);
         written.is_ok_and(|written| written as usize == BIG)
     });
     assert!(!scene.is_stopped(), "the store has not hung for so long");
@@ -408,7 +412,7 @@ fn a_full_memory_keeps_nobody_waiting_for_a_store_that_does_not_answer() {
     for at in 0..20 {
         let written = scene
             .live
-            .write(&CALLER, ino, at << 20, &piece, false, false);
+            .write(&CALLER, ino, at << 20, &piece, Writer::Caller, false);
         let written = written.expect("a live operation neither fails nor waits");
         assert_eq!(written as usize, piece.len());
     }
@@ -446,7 +450,7 @@ fn beyond_the_bound_of_notes_nobody_waits_for_a_store_that_does_not_answer() {
         for ino in [old, over] {
             let written = scene
                 .live
-                .write(&CALLER, ino, 0, &[round; 300], false, false);
+                .write(&CALLER, ino, 0, &[round; 300], Writer::Caller, false);
             assert_eq!(written, Ok(300), "round {round}");
         }
     }
