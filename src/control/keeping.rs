@@ -240,7 +240,12 @@ fn planned(sketch: &Sketch, now: Timestamp) -> Planned {
         groups: Vec::new(),
     };
     for group in sketch.plan.groups() {
-        let (keep, reason) = words(group.reason, &sketch.policy);
+        let (keep, mut reason) = words(group.reason, &sketch.policy);
+        if let Reason::Drop(Drop::Size | Drop::Space) = group.reason {
+            // What that costs.
+            let age = age(now.since(group.newest));
+            reason += &format!(": checkpoints older than {age} go");
+        }
         if keep {
             planned.keeps += group.states;
         } else {
@@ -255,6 +260,14 @@ fn planned(sketch: &Sketch, now: Timestamp) -> Planned {
         });
     }
     planned
+}
+
+/// In its largest unit, and no more of it than there is.
+fn age(age: std::time::Duration) -> String {
+    let seconds = age.as_secs();
+    let units = [86_400, 3600, 60, 1];
+    let unit = units.into_iter().find(|unit| seconds >= *unit).unwrap_or(1);
+    span(seconds - seconds % unit)
 }
 
 /// A reason in the user's words.
@@ -386,4 +399,18 @@ fn log_line(line: &SnapshotEvent) -> LogLine {
         }
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    #[test]
+    fn what_goes_for_want_of_room_is_told_by_its_age() {
+        let shown = |seconds| age(Duration::from_secs(seconds));
+        let all = [0, 59, 3599, 6 * 3600 + 700, 86_399, 3 * 86_400 + 5];
+        let shown: Vec<String> = all.into_iter().map(shown).collect();
+        assert_eq!(shown, ["0s", "59s", "59m", "6h", "23h", "3d"]);
+    }
 }

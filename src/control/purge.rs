@@ -3,12 +3,13 @@
 
 use super::error::Error;
 use super::keeping::{check_reason, steps_of};
-use super::purged::{PurgeReport, PurgedVersion};
+use super::purged::{PurgeReport, PurgedCopy, PurgedVersion};
 use super::request::{Answer, RawPath};
 use super::service::{Service, Watch, ticking};
 use super::verify::{path, shown_in};
 use super::when::When;
 use crate::format::record::{Content, Dirent, Kind};
+use crate::format::transfer::Sent;
 use crate::id::{Epoch, FileId, Hash};
 use crate::limits;
 use crate::store::purge::{PurgePlan, Target};
@@ -113,6 +114,7 @@ impl Service {
             shared_bytes: plan.shared_bytes,
             shared_with: Vec::new(),
             live: Vec::new(),
+            copies: self.copies_of(plan)?,
             token: String::new(),
             done: false,
             wiped: false,
@@ -149,6 +151,21 @@ impl Service {
         report.live.truncate(limits::FINDINGS_MAX);
         report.token = token(plan);
         Ok(report)
+    }
+}
+
+impl Service {
+    /// Where sets lie that may hold some of it.
+    fn copies_of(&self, plan: &PurgePlan) -> Result<Vec<PurgedCopy>, Error> {
+        let first = plan.versions.iter().map(|version| version.epoch).min();
+        let sent = self.store.all_sent()?.into_iter();
+        let has = |sent: &Sent| first.is_some_and(|first| first <= sent.epoch);
+        let copy = |sent: Sent| PurgedCopy {
+            url: sent.url,
+            set: sent.set,
+            sent: When(sent.time),
+        };
+        Ok(sent.filter(has).map(copy).collect())
     }
 }
 

@@ -20,6 +20,8 @@ pub struct PurgeReport {
     pub shared_with: Vec<String>,
     /// Files that are there now and whose newest version goes.
     pub live: Vec<String>,
+    /// Places to which some of it was sent.
+    pub copies: Vec<PurgedCopy>,
     /// What names this plan.
     pub token: String,
     /// It was carried out.
@@ -27,6 +29,15 @@ pub struct PurgeReport {
     /// The bytes are in no file of the store any more. False of one that was carried out: somebody
     /// reads the store as it was before, and they go when he is done.
     pub wiped: bool,
+}
+
+/// A place that still holds content that goes, in sets that were sent before.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PurgedCopy {
+    pub url: String,
+    /// The newest set that may hold it: until it and those before it are removed there.
+    pub set: u64,
+    pub sent: When,
 }
 
 /// A version whose content goes.

@@ -46,6 +46,34 @@ fn mount(dir: &Path) -> Mounted {
 }
 
 #[test]
+fn a_purge_says_which_places_still_have_it() {
+    let sandbox = Sandbox::new("elsewhere-purge");
+    let mounted = sandbox.mount("");
+    write(mounted.join("secret"), "token = abc");
+    mounted.sync();
+    let purge = |name: &str, how: &[&str]| {
+        let purge = Cmd::rewindfs().arg("purge").arg(mounted.join(name));
+        purge.args(how).run().ok()
+    };
+    let kept = format!(
+        "{} has it too, in sets up to 1 (",
+        place(&sandbox).display()
+    );
+    let before = purge("secret", &["--dry-run"]);
+    assert!(!before.out.contains("has it too"), "{}", before.out);
+    backup(&sandbox, &[]).ok();
+    purge("secret", &["--dry-run"]).says(&kept);
+    let report = &purge("secret", &["--dry-run", "--json"]).json()[0];
+    assert_eq!(report["copies"][0]["set"], 1);
+    // What came later was not sent.
+    write(mounted.join("another"), "token = def");
+    let later = purge("another", &["--dry-run"]);
+    assert!(!later.out.contains("has it too"), "{}", later.out);
+    purge("secret", &["--yes"]).says(&kept);
+    mounted.umount();
+}
+
+#[test]
 fn a_directory_and_its_past_come_back_from_full_and_incremental_sets() {
     let sandbox = Sandbox::new("elsewhere");
     let mounted = sandbox.mount("");

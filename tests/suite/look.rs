@@ -205,6 +205,7 @@ fn bisect_names_the_change_that_broke_it_and_who_made_it() {
     // About half of them each time, and both ends.
     let tries = run.err.matches("to try").count();
     assert!((2..=4).contains(&tries), "{}", run.err);
+    assert!(run.err.contains("rewindfs: 1 state left, "), "{}", run.err);
     // In a copy the command may write, and finds what it wrote gone in the next.
     let test = "! test -e new && touch new && sh src/run | grep -q right";
     let run = bisect(&[&["--writable"], &ends[..], &["sh", "-c", test]].concat()).ok();

@@ -121,6 +121,15 @@ fn show(out: &mut impl Write, plan: &PurgeReport, zone: &TimeZone) -> io::Result
             "{pieces} ({bytes}) stay, since other content needs them: {with}"
         )?;
     }
+    for copy in &plan.copies {
+        writeln!(
+            out,
+            "{} has it too, in sets up to {} ({}), until these are removed there; a full set that is made after this needs none of them",
+            copy.url,
+            copy.set,
+            copy.sent.0.local(zone)
+        )?;
+    }
     for live in plan.live.iter().take(SHOWN) {
         writeln!(
             out,
