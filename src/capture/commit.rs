@@ -11,9 +11,10 @@ use super::epoch::{Cut, NameNote, Notes};
 use super::work::Captured;
 use super::{Outcome, Pending, Recorder, unsettled};
 use crate::backing;
+use crate::format::ranges::RangeSet;
 use crate::format::record::{
     Actor, Change, Content, Dirent, EpochRecord, EpochState, EpochStatistics, InodeVersion, Synced,
-    What,
+    What, Written,
 };
 use crate::id::{ActorId, Epoch};
 use crate::inodes::Inode;
@@ -234,12 +235,14 @@ impl Recorder {
             relied,
             what,
             actors: by,
+            written,
             ..
         } = captured;
         let Some(version) = version else {
             return Ok(());
         };
         let mut what = what;
+        let mut shares = Vec::new();
         match (&before, &version) {
             (None | Some(InodeVersion::Gone), InodeVersion::Gone) if !waiting => return Ok(()),
             (Some(InodeVersion::Present(before)), InodeVersion::Present(now)) => {
@@ -248,6 +251,9 @@ impl Recorder {
                     return Ok(());
                 }
                 what = difference(before, now);
+                if what.has(What::CONTENT) {
+                    shares = self.shares(&written, before.size, actors)?;
+                }
             }
             (None | Some(InodeVersion::Gone), InodeVersion::Present(_)) => {
                 what = what.with(What::CREATED);
@@ -256,7 +262,12 @@ impl Recorder {
         }
         self.from_before.lock().exchange(before.as_ref(), &version);
         let by = self.actor_ids(&by, actors)?;
-        batch.changes.push((id, Change::Inode { what, actors: by }));
+        let change = Change::Inode {
+            what,
+            actors: by,
+            written: shares,
+        };
+        batch.changes.push((id, change));
         batch.live.push((inode.ino, live));
         batch.inodes.push((id, version));
         batch.reliances.push(relied);
@@ -338,6 +349,30 @@ impl Recorder {
         }
         ids.dedup();
         Ok(ids)
+    }
+
+    /// Who wrote what of a file that had `size` bytes before. What is written beyond them is another
+    /// size as well.
+    fn shares(
+        &self,
+        written: &[(Arc<Actor>, RangeSet)],
+        size: u64,
+        known: &mut ActorIds,
+    ) -> Result<Vec<Written>, StoreError> {
+        let mut shares: Vec<Written> = Vec::with_capacity(written.len());
+        for (actor, bytes) in written {
+            let by = self.actor_id(actor, known)?;
+            let mut bytes = bytes.clone();
+            if bytes.end().is_some_and(|end| end > size) {
+                bytes.insert(size..u64::MAX);
+            }
+            match shares.iter_mut().find(|share| share.by == by) {
+                Some(share) => share.bytes.add(&bytes),
+                None if bytes.is_empty() => {}
+                None => shares.push(Written { by, bytes }),
+            }
+        }
+        Ok(shares)
     }
 
     fn actor_id(&self, actor: &Arc<Actor>, known: &mut ActorIds) -> Result<ActorId, StoreError> {

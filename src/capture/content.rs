@@ -7,10 +7,10 @@
 
 use super::Recorder;
 use super::deed::{lost_reason, next_data, read_full};
+use crate::format::ranges::RangeSet;
 use crate::format::record::{ChunkList, Content, Cutting, LostReason, Piece};
 use crate::id::{Epoch, Hash};
 use crate::inodes::Inode;
-use crate::inodes::ranges::RangeSet;
 use crate::inodes::track::Dirty;
 use crate::limits::{CHUNK_AVERAGE, CHUNK_MAX, CHUNK_MIN, FIXED_CHUNK};
 use crate::store::{Reliance, StoreError};

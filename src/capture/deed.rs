@@ -130,10 +130,11 @@ impl Recorder {
         if !track.nameless && !track.left {
             track.changed = Some((Instant::now(), epoch));
             if let Some(version) = track.version(epoch) {
-                match *change {
-                    ContentChange::Resize(0) => version.dirty.everything(),
-                    _ => version.dirty.insert(changed),
-                }
+                let to = match *change {
+                    ContentChange::Resize(to) => Some(to),
+                    ContentChange::Range(_) => None,
+                };
+                version.note_content(actor, changed, to);
             }
         }
         Ok(Some(held))

@@ -86,6 +86,7 @@ impl Recorder {
                 Change::Inode {
                     what: What::GONE,
                     actors: Vec::new(),
+                    written: Vec::new(),
                 },
             ));
             walk.statistics.inodes += 1;

@@ -5,6 +5,7 @@ use super::deed::read_xattrs;
 use super::{Mark, Pending, Recorder};
 use crate::backing::Stat;
 use crate::format::lthash;
+use crate::format::ranges::RangeSet;
 use crate::format::record::{
     Actor, Content, FileTime, Inode as InodeRecord, InodeVersion, Kind, LiveEntry, LostReason, What,
 };
@@ -33,6 +34,8 @@ pub(super) struct Captured {
     pub relied: Reliance,
     pub what: What,
     pub actors: Vec<Arc<Actor>>,
+    /// Who wrote what, if that was noted.
+    pub written: Vec<(Arc<Actor>, RangeSet)>,
     pub hashed_bytes: u64,
     /// Where the first byte stands that was changed.
     pub first_dirty: Option<u64>,
@@ -100,6 +103,7 @@ struct Facts {
     place: Option<(Arc<Inode>, Vec<u8>)>,
     gone: bool,
     actors: Vec<Arc<Actor>>,
+    written: Vec<(Arc<Actor>, RangeSet)>,
     before: Option<(Content, u64)>,
 }
 
@@ -208,6 +212,7 @@ impl Recorder {
             relied: self.store.reliance(),
             what: facts.what,
             actors: facts.actors.clone(),
+            written: facts.written.clone(),
             hashed_bytes: 0,
             first_dirty: match facts.dirty.all {
                 true => Some(0),
@@ -304,6 +309,7 @@ impl Recorder {
                 place: None,
                 gone: false,
                 actors: Vec::new(),
+                written: Vec::new(),
                 before,
             };
         };
@@ -327,6 +333,7 @@ impl Recorder {
                 .or_else(|| inode.place().map(|place| (place.parent, place.name))),
             gone: unlinked || (last && (nameless || left) && version.what.has(What::GONE)),
             actors: version.actors.clone(),
+            written: version.written(),
             before,
         }
     }

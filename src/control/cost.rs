@@ -1,5 +1,5 @@
 //! What questions about history cost, counted: it is in proportion to what is answered, not to the
-//! number of states.
+//! number of states. `tests/soak/many-states.sh` asks for more of them.
 
 use super::difference::Memory;
 use super::request::{Answer, EventsFrom, RawPath};
@@ -9,23 +9,31 @@ use crate::history::past::{Past, at, directory};
 use crate::store::Store;
 use crate::time::Timestamp;
 
+/// How many, if nobody asks for more.
 const FILES: u64 = 2_000;
+const STATES: u64 = 1_000;
+
+fn asked(variable: &str, usual: u64) -> u64 {
+    let said = std::env::var(variable).ok();
+    said.map_or(usual, |number| number.parse().expect("a number"))
+}
 
 fn name(n: u64) -> String {
-    format!("f{n:04}")
+    format!("f{n:06}")
 }
 
 fn second(n: u64) -> String {
-    format!("2026-11-20T10:{:02}:{:02}", n / 60, n % 60)
+    let (hour, minute) = (10 + n / 3600, n / 60 % 60);
+    format!("2026-11-20T{hour}:{minute:02}:{:02}", n % 60)
 }
 
 /// So many files, then so many states in each of which one of them is changed, but never the first.
-fn past(checkpoints: u64) -> Past {
+fn past(files: u64, checkpoints: u64) -> Past {
     let mut past = Past::new();
     past.epoch("2026-11-20T09:00", |draft| {
         draft.root(directory());
         draft.put(2, 1, "src", directory());
-        for n in 0..FILES {
+        for n in 0..files {
             draft.bytes(10 + n, 2, &name(n), b"first");
         }
     });
@@ -34,7 +42,7 @@ fn past(checkpoints: u64) -> Past {
     });
     for n in 0..checkpoints {
         past.epoch(&second(n), |draft| {
-            let file = 1 + n % (FILES - 1);
+            let file = 1 + n % (files - 1);
             draft.bytes(10 + file, 2, &name(file), second(n).as_bytes());
         });
     }
@@ -50,8 +58,8 @@ fn cost(store: &Store, ask: impl Fn() -> usize) -> (u64, usize) {
 
 /// `log` of a file, `log` of what was done last, `events` of the same, and `diff` of the last two
 /// states.
-fn costs(checkpoints: u64) -> [(u64, usize); 4] {
-    let past = past(checkpoints);
+fn costs(files: u64, checkpoints: u64) -> [(u64, usize); 4] {
+    let past = past(files, checkpoints);
     let store = &past.store;
     let newest = store.view().newest_epoch().unwrap().unwrap().0;
     let since = When(at(&second(checkpoints - 6)));
@@ -59,7 +67,7 @@ fn costs(checkpoints: u64) -> [(u64, usize); 4] {
     let long_ago = When(Timestamp::default());
     [
         cost(store, || {
-            let file = RawPath(b"src/f0000".to_vec());
+            let file = RawPath(b"src/f000000".to_vec());
             match versions::page(store, long_ago, &file).unwrap() {
                 Answer::Versions { lines, .. } => lines.len(),
                 other => panic!("{other:?}"),
@@ -90,7 +98,10 @@ fn costs(checkpoints: u64) -> [(u64, usize); 4] {
 
 #[test]
 fn a_thousand_states_cost_no_more_than_ten() {
-    let (few, many) = (costs(10), costs(1000));
+    let files = asked("REWINDFS_COST_FILES", FILES);
+    let states = asked("REWINDFS_COST_STATES", STATES);
+    let (few, many) = (costs(files, 10), costs(files, states));
+    println!("log of a file, log, events, diff: (seeks, lines) {few:?} and {many:?}");
     for (n, (few, many)) in few.iter().zip(&many).enumerate() {
         assert_eq!(few.1, many.1, "question {n}");
         assert!(few.1 > 0, "question {n}");

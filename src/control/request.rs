@@ -387,6 +387,13 @@ pub enum DeedLine {
         time: When,
         past: RawPath,
     },
+    /// Ascending, from the first byte of each to the one after its last.
+    Bytes {
+        epoch: u64,
+        time: When,
+        past: RawPath,
+        ranges: Vec<(u64, u64)>,
+    },
     Rename {
         to: RawPath,
     },
@@ -400,6 +407,7 @@ impl StepLine {
     pub fn bytes(&self) -> usize {
         let other = match &self.deed {
             DeedLine::Restore { past, .. } | DeedLine::Times { past, .. } => past.0.len(),
+            DeedLine::Bytes { past, ranges, .. } => past.0.len() + ranges.len() * 16,
             DeedLine::Rename { to } => to.0.len(),
             DeedLine::Link { of } => of.0.len(),
             DeedLine::Remove => 0,

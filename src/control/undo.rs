@@ -515,6 +515,22 @@ fn told(view: &View<'_>, states: &mut States, step: &Step) -> Result<StepLine, E
             let (epoch, time, past) = of(*before, past)?;
             DeedLine::Restore { epoch, time, past }
         }
+        Deed::Bytes {
+            before,
+            past,
+            ranges,
+        } => {
+            let (epoch, time, past) = of(*before, past)?;
+            DeedLine::Bytes {
+                epoch,
+                time,
+                past,
+                ranges: ranges
+                    .iter()
+                    .map(|range| (range.start, range.end))
+                    .collect(),
+            }
+        }
         Deed::Times { before, past } => {
             let (epoch, time, past) = of(*before, past)?;
             DeedLine::Times { epoch, time, past }

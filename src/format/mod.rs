@@ -6,6 +6,7 @@ pub mod frame;
 pub mod keeping;
 pub mod key;
 pub mod lthash;
+pub mod ranges;
 pub mod record;
 pub mod replica;
 pub mod transfer;

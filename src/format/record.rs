@@ -1,6 +1,7 @@
 //! What the store holds, as plain values. How they become bytes is `value.rs`; where they are
 //! kept, `key.rs`. Documented for readers of a store in docs/format.md.
 
+use super::ranges::RangeSet;
 use crate::id::{ActorId, ChunkNumber, Epoch, FileId, Hash, SnapshotId};
 use crate::time::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -240,11 +241,24 @@ impl What {
     }
 }
 
+/// Bytes of a file that somebody wrote, punched or allocated. Who changed its size wrote all from the
+/// smaller of both sizes on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Written {
+    pub by: ActorId,
+    pub bytes: RangeSet,
+}
+
 /// One line of an epoch's list of changes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Change {
-    /// The file of the key changed; who did it, each once.
-    Inode { what: What, actors: Vec<ActorId> },
+    /// The file of the key changed; who did it, each once; and, if its content changed and that was
+    /// noted, who wrote what of it. Who is not in that list wrote nothing.
+    Inode {
+        what: What,
+        actors: Vec<ActorId>,
+        written: Vec<Written>,
+    },
     /// `name` in the directory of the key changed.
     Dirent { name: Vec<u8>, actors: Vec<ActorId> },
 }

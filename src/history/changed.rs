@@ -14,6 +14,10 @@ use crate::store::View;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+/// Folders within each other that are looked through for whether something changed; deeper ones are
+/// shown anyway.
+const DEEP: usize = 100;
+
 /// What a state is compared with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Since {
@@ -147,6 +151,16 @@ impl Changed {
         dir: FileId,
         name: &[u8],
     ) -> Result<Option<Shown>> {
+        self.shown_at(view, (base, to), (dir, name), 0)
+    }
+
+    fn shown_at(
+        &self,
+        view: &View<'_>,
+        (base, to): (Epoch, Epoch),
+        (dir, name): (FileId, &[u8]),
+        depth: usize,
+    ) -> Result<Option<Shown>> {
         let names = self.names.get(&dir);
         if !names.is_some_and(|names| names.contains(name)) {
             return Ok(None);
@@ -159,12 +173,31 @@ impl Changed {
         let whole = is_dir && old.is_none();
         let changed = match &old {
             None => true,
-            Some(old) => {
-                Letter::between(&old.inode, &found.inode).is_some()
-                    || is_dir && (old.inode.mtime != found.inode.mtime || self.within(found.id))
-            }
+            Some(old) if Letter::between(&old.inode, &found.inode).is_some() => true,
+            Some(old) if is_dir && old.inode.mtime != found.inode.mtime => true,
+            Some(old) if is_dir && old.id == found.id => self.within(found.id),
+            Some(_) => is_dir && self.shows(view, (base, to), found.id, depth + 1)?,
         };
         Ok(changed.then_some(Shown { found, whole }))
+    }
+
+    /// Whether a folder that came back has something in it that is not as it was.
+    fn shows(
+        &self,
+        view: &View<'_>,
+        states: (Epoch, Epoch),
+        dir: FileId,
+        depth: usize,
+    ) -> Result<bool> {
+        if depth > DEEP {
+            return Ok(true);
+        }
+        for name in self.names(dir) {
+            if self.shown_at(view, states, (dir, name), depth)?.is_some() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 }
 

@@ -41,6 +41,8 @@ impl Span {
 pub struct Touched {
     pub names: BTreeMap<Name, Span>,
     pub files: BTreeMap<FileId, Span>,
+    /// By whom, in which states; as `together` puts it together.
+    pub by: Vec<(BTreeSet<ActorId>, Epoch, Epoch)>,
 }
 
 /// Of a line that says nobody: somebody who is not known.
@@ -57,6 +59,8 @@ pub fn together(all: &[Doing], chosen: &dyn Fn(&Doing) -> bool) -> Touched {
     let (mine, others): (Vec<&Doing>, Vec<&Doing>) = all.iter().partition(|doing| chosen(doing));
     for doing in mine {
         touched.add(&doing.touched);
+        let by = (doing.actors.clone(), doing.first, doing.last);
+        touched.by.push(by);
     }
     for doing in others {
         for (name, other) in &doing.touched.names {
@@ -82,6 +86,14 @@ impl Touched {
         for (file, span) in &other.files {
             self.files.entry(*file).or_insert(*span).widen(*span);
         }
+    }
+
+    /// Whether it was one of those whose doing this is.
+    pub fn is_by(&self, actor: ActorId, epoch: Epoch) -> bool {
+        let of = |(actors, first, last): &(BTreeSet<ActorId>, Epoch, Epoch)| {
+            *first <= epoch && epoch <= *last && actors.contains(&actor)
+        };
+        self.by.iter().any(of)
     }
 
     fn len(&self) -> usize {

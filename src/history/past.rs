@@ -1,5 +1,6 @@
 //! A store in memory with a past that a test makes up, epoch by epoch.
 
+use crate::format::ranges::RangeSet;
 use crate::format::record::*;
 use crate::id::*;
 use crate::store::{Commit, Reliance, Store};
@@ -208,6 +209,7 @@ impl Draft<'_> {
             let change = Change::Inode {
                 what: What::CONTENT,
                 actors: ids.clone(),
+                written: Vec::new(),
             };
             self.commit.changes.push((*file, change));
         }
@@ -222,6 +224,24 @@ impl Draft<'_> {
             .iter()
             .map(|(id, actor)| (ActorId(*id), actor.clone()));
         self.commit.actors.extend(records);
+    }
+
+    /// Who wrote what of a file, of those who did it.
+    pub fn wrote(&mut self, file: u64, shares: &[(u64, std::ops::Range<u64>)]) {
+        for (id, change) in &mut self.commit.changes {
+            let Change::Inode { written, .. } = change else {
+                continue;
+            };
+            if *id != FileId(file) {
+                continue;
+            }
+            for (by, range) in shares {
+                let mut bytes = RangeSet::default();
+                bytes.insert(range.clone());
+                let by = ActorId(*by);
+                written.push(Written { by, bytes });
+            }
+        }
     }
 
     /// Gives the epoch a name.

@@ -12,7 +12,6 @@
 pub mod budget;
 pub mod inode;
 mod name;
-pub mod ranges;
 pub mod stash;
 pub mod track;
 pub mod tracked;

@@ -6,7 +6,7 @@
 //!    tag winning. The live file must be read first.
 //! 3. A layer is dropped when no version that is still to be captured has an epoch <= its tag.
 
-use super::ranges::RangeSet;
+use crate::format::ranges::RangeSet;
 use crate::id::Epoch;
 use std::collections::BTreeMap;
 use std::ops::Range;

@@ -9,12 +9,13 @@
 //!    the scan began.
 
 use super::inode::Inode;
-use super::ranges::RangeSet;
 use super::stash::Stash;
 use crate::backing::Stat;
+use crate::format::ranges::RangeSet;
 use crate::format::record::{Actor, Content, FileTime, LostReason, What};
 use crate::id::{Epoch, FileId};
 use std::collections::HashMap;
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -82,6 +83,31 @@ pub struct Version {
     /// Content of it that others had just written was overwritten, and that is noted.
     pub overwritten: bool,
     pub actors: Vec<Arc<Actor>>,
+    /// Who of them changed what of the content; nobody: it is not noted.
+    pub writers: Vec<Writer>,
+}
+
+/// Who changed content, and where.
+#[derive(Clone, Debug)]
+pub struct Writer {
+    pub by: Arc<Actor>,
+    /// Of one who is alone it is that of the version.
+    pub dirty: Dirty,
+    /// The smallest size that it set, or changed.
+    pub resized: Option<u64>,
+}
+
+impl Writer {
+    fn bytes(&self, dirty: &Dirty) -> RangeSet {
+        if dirty.all {
+            return RangeSet::from(0);
+        }
+        let mut bytes = dirty.ranges.clone();
+        if let Some(from) = self.resized {
+            bytes.insert(from..u64::MAX);
+        }
+        bytes
+    }
 }
 
 impl Version {
@@ -99,7 +125,62 @@ impl Version {
             awaited: None,
             overwritten: false,
             actors: Vec::new(),
+            writers: Vec::new(),
         }
+    }
+
+    /// Content changes: `range`; by a new size (`to`) from the smaller one on.
+    pub fn note_content(&mut self, actor: &Arc<Actor>, range: Range<u64>, to: Option<u64>) {
+        self.note_writer(actor, &range, to.is_some());
+        match to {
+            Some(0) => self.dirty.everything(),
+            _ => self.dirty.insert(range),
+        }
+    }
+
+    /// What is new is not noted by its bytes: all of it is.
+    fn note_writer(&mut self, actor: &Arc<Actor>, range: &Range<u64>, is_size: bool) {
+        let unnoted = self.writers.is_empty() && !self.dirty.is_clean();
+        if unnoted || self.what.has(What::CREATED) {
+            return;
+        }
+        let is_this = |writer: &Writer| Arc::ptr_eq(&writer.by, actor) || writer.by == *actor;
+        let at = match self.writers.iter().position(is_this) {
+            Some(at) => at,
+            None => {
+                if let [alone] = self.writers.as_mut_slice() {
+                    alone.dirty = self.dirty.clone();
+                }
+                self.writers.reserve_exact(1);
+                self.writers.push(Writer {
+                    by: actor.clone(),
+                    dirty: Dirty::default(),
+                    resized: None,
+                });
+                self.writers.len() - 1
+            }
+        };
+        let is_alone = self.writers.len() == 1;
+        let writer = &mut self.writers[at];
+        if is_size {
+            writer.resized = Some(writer.resized.map_or(range.start, |at| at.min(range.start)));
+        }
+        if !is_alone {
+            writer.dirty.insert(range.clone());
+        }
+    }
+
+    /// Who wrote what; nothing: it is not noted.
+    pub fn written(&self) -> Vec<(Arc<Actor>, RangeSet)> {
+        let is_alone = self.writers.len() == 1;
+        let of = |writer: &Writer| {
+            let dirty = match is_alone {
+                true => &self.dirty,
+                false => &writer.dirty,
+            };
+            (writer.by.clone(), writer.bytes(dirty))
+        };
+        self.writers.iter().map(of).collect()
     }
 
     /// Adds who changed it.
@@ -206,5 +287,67 @@ impl Track {
     /// The oldest epoch that still needs preserved bytes.
     pub fn oldest_pending(&self) -> Option<Epoch> {
         self.versions.iter().find(|v| !v.captured).map(|v| v.epoch)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn actor(tgid: u32) -> Arc<Actor> {
+        Arc::new(Actor {
+            tgid,
+            start: 0,
+            boot: [0; 16],
+            uid: 0,
+            comm: Vec::new(),
+            command: Vec::new(),
+            run: 0,
+            ancestors: Vec::new(),
+        })
+    }
+
+    fn told(version: &Version) -> Vec<(u32, Vec<(u64, u64)>)> {
+        let ends = |bytes: RangeSet| bytes.iter().map(|range| (range.start, range.end)).collect();
+        let written = version.written().into_iter();
+        written.map(|(by, bytes)| (by.tgid, ends(bytes))).collect()
+    }
+
+    #[test]
+    fn each_writer_has_its_own_ranges() {
+        let (one, two) = (actor(1), actor(2));
+        let mut version = Version::new(Epoch(1));
+        version.note_content(&one, 0..10, None);
+        version.note_content(&one, 20..30, None);
+        assert_eq!(told(&version), [(1, vec![(0, 10), (20, 30)])]);
+        version.note_content(&two, 50..60, None);
+        version.note_content(&one, 10..20, None);
+        let both = [(1, vec![(0, 30)]), (2, vec![(50, 60)])];
+        assert_eq!(told(&version), both);
+        let ranges: Vec<Range<u64>> = version.dirty.ranges.iter().collect();
+        assert_eq!(ranges, [0..30, 50..60]);
+    }
+
+    #[test]
+    fn a_size_is_all_from_the_smaller_one_on() {
+        let (one, two) = (actor(1), actor(2));
+        let mut version = Version::new(Epoch(1));
+        version.note_content(&one, 80..100, Some(80));
+        assert_eq!(told(&version), [(1, vec![(80, u64::MAX)])]);
+        version.note_content(&two, 0..80, Some(0));
+        version.note_content(&two, 0..5, None);
+        assert_eq!(told(&version)[1], (2, vec![(0, u64::MAX)]));
+    }
+
+    #[test]
+    fn what_is_new_or_was_changed_unseen_is_not_noted() {
+        let mut version = Version::new(Epoch(1));
+        version.what = What::CREATED;
+        version.note_content(&actor(1), 0..10, None);
+        assert!(version.written().is_empty());
+        let mut version = Version::new(Epoch(1));
+        version.dirty.everything();
+        version.note_content(&actor(1), 0..10, None);
+        assert!(version.written().is_empty());
     }
 }

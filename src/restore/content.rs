@@ -2,9 +2,10 @@
 
 use super::item::{Bytes, Fault};
 use crate::backing;
+use crate::format::ranges::RangeSet;
 use crate::limits;
 use std::io;
-use std::os::fd::BorrowedFd;
+use std::os::fd::{AsFd, BorrowedFd};
 
 /// Bytes are compared in these, and holes are made of them.
 const PAGE: u64 = 4096;
@@ -114,6 +115,45 @@ fn compare_bytes(
         at += u64::from(len);
     }
     Ok(())
+}
+
+/// Gives some ranges of a file, and its size if one of them has no end, what they had then. All of it
+/// is read before anything is written. Returns the bytes written; `None`: they are as they were.
+///
+/// # Errors
+/// What can't be read or written; then part of it may be done.
+pub fn take_back(
+    then: &mut dyn Bytes,
+    size: u64,
+    now: &mut dyn Bytes,
+    (fd, size_now): (BorrowedFd<'_>, u64),
+    ranges: &RangeSet,
+    only_whether: bool,
+) -> Result<Option<u64>, Side> {
+    // Each has a plan of its own: what lies between two of them is not to be touched.
+    let mut plans = Vec::new();
+    for range in ranges.iter() {
+        let mut plan = Plan {
+            resize: range.end == u64::MAX && size != size_now,
+            ..Plan::default()
+        };
+        let end = range.end.min(size);
+        compare_bytes(then, now, (range.start.min(end), end), &mut plan)?;
+        if !plan.is_empty() {
+            plans.push(plan);
+        }
+    }
+    if plans.is_empty() {
+        return Ok(None);
+    }
+    let mut written = 0;
+    if !only_whether {
+        let open = backing::reopen(fd, true)?;
+        for plan in &plans {
+            written += carry_out(plan, then, size, open.as_fd())?;
+        }
+    }
+    Ok(Some(written))
 }
 
 /// Exactly `len` bytes: the size of then is known.

@@ -1,6 +1,7 @@
 //! Single steps in place of a whole path: what an undo has planned, one after the other, each
 //! refused if what it is about does not look any more as it did when it was planned.
 
+use super::content::{self, Side};
 use super::item::{self, Fault, Item, Source};
 use super::left_out::is_cache;
 use super::paths::Options;
@@ -8,6 +9,7 @@ use super::tally::{Change, Tally, Tell, Trouble};
 use super::tree::{Dir, Place, Tree};
 use super::{Folder, attributes};
 use crate::backing;
+use crate::format::ranges::RangeSet;
 use crate::format::record::Kind;
 use crate::history::undo::{Deed, Expected, Step};
 use crate::id::Epoch;
@@ -124,6 +126,11 @@ impl Steps<'_> {
             Deed::Rename { to } => self.rename(step, to),
             Deed::Link { of } => self.link(step, of),
             Deed::Restore { before, past } => self.restore(step, *before, past),
+            Deed::Bytes {
+                before,
+                past,
+                ranges,
+            } => self.bytes(step, *before, past, ranges),
             Deed::Times { before, past } => {
                 if !self.options.dry_run {
                     self.last.push((step.path.clone(), *before, past.clone()));
@@ -342,17 +349,70 @@ impl Steps<'_> {
         Ok((source, found))
     }
 
-    fn restore(&mut self, step: &Step, epoch: Epoch, past: &[u8]) -> Result<(), Fault> {
-        let (source, item) = match self.then(epoch, past) {
-            Ok((source, Some(item))) => (source, item),
-            Ok((_, None)) => {
-                self.lost(&step.path, "the past does not have it any more");
-                return Ok(());
+    /// What stood there then; `None`: it can't be had, and that is told.
+    fn past_of(
+        &mut self,
+        step: &Step,
+        epoch: Epoch,
+        past: &[u8],
+    ) -> Option<(Arc<dyn Source>, Item)> {
+        match self.then(epoch, past) {
+            Ok((source, Some(item))) => return Some((source, item)),
+            Ok((_, None)) => self.lost(&step.path, "the past does not have it any more"),
+            Err(fault) => self.lost(&step.path, &super::tally::past_reason(&fault)),
+        }
+        None
+    }
+
+    /// Some bytes of a file, and nothing else of it.
+    fn bytes(
+        &mut self,
+        step: &Step,
+        epoch: Epoch,
+        past: &[u8],
+        ranges: &RangeSet,
+    ) -> Result<(), Fault> {
+        let Some((source, item)) = self.past_of(step, epoch, past) else {
+            return Ok(());
+        };
+        let (_, now) = self.child(&step.path)?;
+        let Some(now) = now.filter(|now| now.facts.kind == Kind::File) else {
+            self.conflict(&step.path, "it is not there any more");
+            return Ok(());
+        };
+        if !Self::is_expected(&now, step) {
+            self.conflict(&step.path, "it was changed just now");
+            return Ok(());
+        }
+        let mut live = self.live.open(&now)?;
+        let done = match source.open(&item) {
+            Ok(mut then) => content::take_back(
+                then.as_mut(),
+                item.facts.size,
+                live.as_mut(),
+                (now.fd()?, now.facts.size),
+                ranges,
+                self.options.dry_run,
+            ),
+            Err(fault) => Err(Side::Past(fault)),
+        };
+        match done {
+            Ok(None) => self.tally.unchanged += 1,
+            Ok(Some(written)) => {
+                self.tally.written_bytes += written;
+                self.changed(Change::Modified, &step.path);
             }
-            Err(fault) => {
+            Err(Side::Past(fault)) => {
                 self.lost(&step.path, &super::tally::past_reason(&fault));
-                return Ok(());
             }
+            Err(Side::Now(fault)) => return Err(fault),
+        }
+        Ok(())
+    }
+
+    fn restore(&mut self, step: &Step, epoch: Epoch, past: &[u8]) -> Result<(), Fault> {
+        let Some((source, item)) = self.past_of(step, epoch, past) else {
+            return Ok(());
         };
         if step.path.is_empty() {
             self.last.push((Vec::new(), epoch, past.to_vec()));

@@ -8,8 +8,9 @@
 //! what they add to the sum in a record of their own (`delta`), written with them.
 
 use super::kv::{Batch, Durability};
+use super::line::ChangeLine;
 use super::refs::Refs;
-use super::view::{ChangeLine, View};
+use super::view::View;
 use super::{Commit, Result, SnapshotAction, Store, StoreError, meta, unsettled};
 use crate::format::key::{self, Family};
 use crate::format::lthash::{self, LtHash};
@@ -278,27 +279,29 @@ impl<'a> Draft<'a> {
     /// The lines of change: what the commit says, what it left out, and what was there before.
     fn lines(&mut self, commit: &Commit) -> Result<()> {
         for (id, change) in &commit.changes {
-            let (name, what, actors) = match change {
-                Change::Inode { what, actors } => (None, *what, actors),
-                Change::Dirent { name, actors } => (Some(name.clone()), What::default(), actors),
-            };
-            let line = self.lines.entry((*id, name)).or_default();
-            join_line(
-                line,
-                &ChangeLine {
+            match change {
+                Change::Inode {
                     what,
-                    actors: actors.clone(),
-                },
-            );
+                    actors,
+                    written,
+                } => {
+                    let line = self.lines.entry((*id, None)).or_default();
+                    line.add(*what, actors, written);
+                }
+                Change::Dirent { name, actors } => {
+                    let line = self.lines.entry((*id, Some(name.clone()))).or_default();
+                    line.add(What::default(), actors, &[]);
+                }
+            }
         }
         for ((id, name), mut line) in std::mem::take(&mut self.lines) {
             let key = key::change(self.epoch, id, name.as_deref());
             if self.continued
-                && let Some(former) = self.view.get(Family::Changes, &key)?
+                && let Some(former) = self.view.line(&key)?
             {
-                join_line(&mut line, &former);
+                line.join(&former);
             }
-            self.batch.put(Family::Changes, key, value::pack(&line));
+            self.batch.put(Family::Changes, key, line.pack());
         }
         Ok(())
     }
@@ -420,16 +423,6 @@ pub(super) fn exchange_dirent(
     }
     if let Some(dirent @ Dirent::Present { .. }) = after {
         sum.add(&lthash::dirent_record(dir, name, dirent));
-    }
-}
-
-/// Both lines in one, each actor once.
-pub(super) fn join_line(line: &mut ChangeLine, other: &ChangeLine) {
-    line.what = line.what.with(other.what);
-    for actor in &other.actors {
-        if !line.actors.contains(actor) {
-            line.actors.push(*actor);
-        }
     }
 }
 

@@ -13,15 +13,14 @@
 //!
 //! b is always sealed, since p is not the newest that is: no scan adds older versions to it.
 
-use super::commit::join_line;
 use super::kv::{Batch, Durability};
+use super::line::ChangeLine;
 use super::prune::{Kept, Pruned};
 use super::refs::Refs;
-use super::view::{ChangeLine, View, decode};
+use super::view::View;
 use super::{Result, Store, StoreError, meta};
 use crate::format::key::{self, Family};
 use crate::format::record::*;
-use crate::format::value;
 use crate::id::*;
 use serde::{Deserialize, Serialize};
 
@@ -162,7 +161,7 @@ impl<'a> Cut<'a> {
     fn line(&mut self, step: Step, key: &[u8], bytes: &[u8]) -> Result<()> {
         let (_, id, name) = key::unpack_change(key)?;
         let line_after = key::change(self.interval.after, id, name);
-        let other: Option<ChangeLine> = self.view.get(Family::Changes, &line_after)?;
+        let other = self.view.line(&line_after)?;
         if step != Step::Copy {
             self.batch.delete(Family::Changes, key);
         }
@@ -174,10 +173,9 @@ impl<'a> Cut<'a> {
         if !left {
             self.batch.delete(Family::Changes, line_after);
         } else if step != Step::Cut {
-            let mut line: ChangeLine = decode(Family::Changes, key, bytes)?;
-            join_line(&mut line, &other.unwrap_or_default());
-            self.batch
-                .put(Family::Changes, line_after, value::pack(&line));
+            let mut line = ChangeLine::unpack(key, bytes)?;
+            line.join(&other.unwrap_or_default());
+            self.batch.put(Family::Changes, line_after, line.pack());
         }
         Ok(())
     }

@@ -229,7 +229,7 @@ impl Export {
                 return Ok(Stage::Lines(Some((pin, from))));
             }
             page.add(Family::Changes, line, bytes);
-            let change: super::view::ChangeLine = decode(Family::Changes, line, bytes)?;
+            let change = super::line::ChangeLine::unpack(line, bytes)?;
             for actor in change.actors {
                 self.actor(view, actor, page)?;
             }

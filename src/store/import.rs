@@ -8,9 +8,10 @@
 use super::commit::put_sum;
 use super::export::is_sent;
 use super::kv::{Batch, Durability};
+use super::line::ChangeLine;
 use super::refs::named;
 use super::verify::{Depth, Verify};
-use super::view::{ChangeLine, corrupt, decode};
+use super::view::{corrupt, decode};
 use super::{Result, Store, StoreError, chunks, meta};
 use crate::format::key::{self, Family};
 use crate::format::record::*;
@@ -261,7 +262,7 @@ fn check(record: &RawRecord) -> Result<Family> {
         }
         Family::Changes => {
             key::unpack_change(key)?;
-            decode::<ChangeLine>(family, key, bytes)?;
+            ChangeLine::unpack(key, bytes)?;
         }
         Family::Epochs => {
             key::unpack_epoch(family, key)?;

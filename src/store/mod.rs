@@ -32,6 +32,7 @@ mod import;
 mod inflight;
 pub mod kv;
 mod left_out;
+mod line;
 pub mod memory;
 mod mended;
 mod meta;

@@ -3,13 +3,13 @@
 
 use super::cache::Verified;
 use super::kv::{Record, Scan, Snapshot as KvSnapshot};
+use super::line::ChangeLine;
 use super::{Result, Store, StoreError};
 use crate::format::key::{self, Family};
 use crate::format::record::*;
 use crate::format::value::{self, BadValue};
 use crate::id::*;
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::sync::Arc;
 
@@ -39,12 +39,8 @@ pub struct Names {
     pub next: Option<Name>,
 }
 
-/// What stands under a key of `changes`; of a name, `what` is 0.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct ChangeLine {
-    pub what: What,
-    pub actors: Vec<ActorId>,
-}
+/// A state, and who wrote what of a file in it.
+pub type Writings = (Epoch, Vec<Written>);
 
 /// Damage, with the place.
 pub(super) fn corrupt(family: Family, key: &[u8], source: BadValue) -> StoreError {
@@ -288,12 +284,16 @@ impl View<'_> {
         let mut changes = Vec::new();
         while let Some((key, bytes)) = scan.item() {
             let (_, id, name) = key::unpack_change(key)?;
-            let ChangeLine { what, actors } = decode(Family::Changes, key, bytes)?;
+            let line = ChangeLine::unpack(key, bytes)?;
             let change = match name {
-                None => Change::Inode { what, actors },
+                None => Change::Inode {
+                    what: line.what,
+                    actors: line.actors,
+                    written: line.written,
+                },
                 Some(name) => Change::Dirent {
                     name: name.to_vec(),
-                    actors,
+                    actors: line.actors,
                 },
             };
             changes.push((id, change));
@@ -304,9 +304,34 @@ impl View<'_> {
 
     /// Who changed a file, or a name in a directory, in an epoch; nobody if it did not change.
     pub fn authors(&self, epoch: Epoch, id: FileId, name: Option<&[u8]>) -> Result<Vec<ActorId>> {
-        let key = key::change(epoch, id, name);
-        let line: Option<ChangeLine> = self.get(Family::Changes, &key)?;
+        let line = self.line(&key::change(epoch, id, name))?;
         Ok(line.map(|line| line.actors).unwrap_or_default())
+    }
+
+    /// The line of change under a key.
+    pub(super) fn line(&self, key: &[u8]) -> Result<Option<ChangeLine>> {
+        let bytes = self.raw(Family::Changes, key)?;
+        bytes
+            .map(|bytes| ChangeLine::unpack(key, &bytes))
+            .transpose()
+    }
+
+    /// Who wrote what of a file, or may have, in the states from one to another; each state once.
+    pub fn writings(&self, id: FileId, (from, to): (Epoch, Epoch)) -> Result<Vec<Writings>> {
+        let mut found = Vec::new();
+        let mut last = None;
+        for (version, _) in self.inode_versions(id)? {
+            if version < from || version > to {
+                continue;
+            }
+            let epoch = self.kept_from(version)?;
+            if last.replace(epoch) == Some(epoch) {
+                continue;
+            }
+            let line = self.line(&key::change(epoch, id, None))?;
+            found.push((epoch, line.unwrap_or_default().who_wrote()));
+        }
+        Ok(found)
     }
 
     /// Who an actor is.

@@ -386,6 +386,72 @@ fn agent_apart(sandbox: &Sandbox, mounted: &Mounted, script: &str) {
     run.within(&mounted.point).run().ok();
 }
 
+/// Writes `byte` over a page of `data`, as a process of its own.
+fn page(byte: char, number: u32) -> String {
+    format!(
+        "head -c 4096 /dev/zero | tr '\\0' {byte} | dd of=data bs=4096 seek={number} conv=notrunc 2> /dev/null\n"
+    )
+}
+
+fn pages(mounted: &Mounted) -> String {
+    let data = fs::read(mounted.join("data")).expect("read");
+    let all_of = |page: &[u8]| page.iter().all(|byte| *byte == page[0]);
+    assert!(data.chunks(4096).all(all_of), "torn");
+    data.chunks(4096).map(|page| char::from(page[0])).collect()
+}
+
+#[test]
+fn with_writeback_it_says_that_it_cannot_know() {
+    let sandbox = Sandbox::new("undo-writeback");
+    write(sandbox.work().join("notes"), "old\n");
+    let mounted = sandbox.mount("writeback,interval=100ms,settle=50ms");
+    mounted.settled();
+    agent(&mounted, "echo new >> notes; sync notes");
+    mounted.sync();
+    let cannot =
+        "who changed the content of a file is not known; take that back by its time: --since";
+    undo(&mounted, "").ok().says(cannot);
+    undo(&mounted, "--since 1h --dry-run").ok().says(cannot);
+    assert_eq!(text(mounted.join("notes")), "old\nnew\n");
+    undo(&mounted, "--since 1h").ok();
+    assert_eq!(text(mounted.join("notes")), "old\n");
+    mounted.umount();
+}
+
+#[test]
+fn bytes_that_another_process_wrote_elsewhere_in_the_file_stay() {
+    let sandbox = Sandbox::new("undo-bytes");
+    write(sandbox.work().join("data"), "a".repeat(4 * 4096));
+    // All of it is one state, until somebody asks for another.
+    let mounted = sandbox.mount("interval=1h");
+    mounted.sync();
+    let other = |script: &str| agent(&mounted, script);
+    agent_apart(&sandbox, &mounted, &(page('X', 1) + &page('X', 4)));
+    other(&page('o', 2));
+    mounted.sync();
+    other(&page('p', 0));
+    mounted.sync();
+    assert_eq!(pages(&mounted), "pXoaX");
+    undo(&mounted, "--command my-agent --dry-run").ok();
+    assert_eq!(pages(&mounted), "pXoaX");
+    let run = undo(&mounted, "--command my-agent").ok();
+    run.says("restored 1 (4.0 KiB written), deleted 0, unchanged 0, 0 conflicts");
+    assert_eq!(pages(&mounted), "paoa");
+    undo(&mounted, "--last").ok();
+    assert_eq!(pages(&mounted), "pXoaX");
+
+    // Over each other, it is a conflict, and all of it stays.
+    agent_apart(&sandbox, &mounted, &(page('Y', 0) + &page('Y', 3)));
+    mounted.sync();
+    other(&page('q', 0));
+    mounted.sync();
+    let list = undo(&mounted, "").ok();
+    let run = undo(&mounted, "--command my-agent --since 1h").exits(3);
+    run.says("conflict: data: it was changed since by ");
+    assert_eq!(pages(&mounted), "qXoYX", "{}", list.out);
+    mounted.umount();
+}
+
 #[test]
 fn what_was_too_young_to_be_recorded_is_named_and_what_a_command_made_for_itself_is_not() {
     let sandbox = Sandbox::new("undo-young");

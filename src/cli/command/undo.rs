@@ -16,6 +16,7 @@ use crate::control::request::{
     Answer, Chosen, DeedLine, RawPath, Request, StepLine, TroubleLine, Whose,
 };
 use crate::control::when::When;
+use crate::format::ranges::RangeSet;
 use crate::format::record::FileTime;
 use crate::history::undo::{Deed, Expected, Step};
 use crate::id::Epoch;
@@ -393,6 +394,22 @@ fn step(line: &StepLine) -> Step {
             before: Epoch(*epoch),
             past: past.0.clone(),
         },
+        DeedLine::Bytes {
+            epoch,
+            past,
+            ranges,
+            ..
+        } => {
+            let mut bytes = RangeSet::default();
+            for &(start, end) in ranges {
+                bytes.insert(start..end);
+            }
+            Deed::Bytes {
+                before: Epoch(*epoch),
+                past: past.0.clone(),
+                ranges: bytes,
+            }
+        }
         DeedLine::Times { epoch, past, .. } => Deed::Times {
             before: Epoch(*epoch),
             past: past.0.clone(),

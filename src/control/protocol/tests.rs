@@ -4,7 +4,7 @@ use super::*;
 use crate::control::kept::{
     Deed, DeletedLine, Group, LeavesOut, LeftOutRule, LogLine, Planned, PolicyReport, Pruned, Spans,
 };
-use crate::control::purged::{PurgeReport, PurgedVersion};
+use crate::control::purged::{PurgeReport, PurgedCopy, PurgedVersion};
 use crate::control::report::{
     AlarmKind, AlarmLine, Checked, CopyLine, DoingLine, EventLine, FindLine, HintLine, History,
     LeftOut, Line, LineKind, Missing, MissingKind, Mode, Mounted, Named, NotRecorded, RunTold,
@@ -429,6 +429,11 @@ fn answers_about_keeping() -> Vec<Answer> {
         },
         Answer::Purge(Box::new(PurgeReport {
             versions: 1,
+            copies: vec![PurgedCopy {
+                url: text(),
+                set: 3,
+                sent: NOON,
+            }],
             lines: vec![PurgedVersion {
                 path: text(),
                 bytes: 2,
@@ -572,6 +577,12 @@ fn answers() -> Vec<Answer> {
                     epoch: 6,
                     time: NOON,
                     past: raw(),
+                },
+                DeedLine::Bytes {
+                    epoch: 6,
+                    time: NOON,
+                    past: raw(),
+                    ranges: vec![(4096, 8192), (9000, u64::MAX)],
                 },
             ]
             .map(|deed| StepLine {

@@ -76,7 +76,18 @@ impl Planner<'_, '_> {
             None
         };
         if let Some(reason) = reason.filter(|_| !self.wish.force) {
-            self.note(path, reason, None, Some(file));
+            let Some(ranges) = self.own_bytes(span, then, &now)? else {
+                self.note(path, reason, None, Some(file));
+                return Ok(());
+            };
+            let expected = self.expected(file)?;
+            let deed = Deed::Bytes {
+                before,
+                past,
+                ranges,
+            };
+            self.step(path, kind, deed, expected);
+            self.restored.insert(file);
             return Ok(());
         }
         if then.inode.content.is_missing() {

@@ -4,19 +4,22 @@
 //! 1. Names and files are told apart by their numbers, so what was renamed is renamed back and
 //!    keeps what others wrote into it since.
 //! 2. What is not any more as the doing left it, or what others had a hand in meanwhile, is a
-//!    conflict and stays as it is, unless `force` says otherwise.
+//!    conflict and stays as it is, unless `force` says otherwise. Of a file whose bytes others wrote
+//!    elsewhere, the bytes of the doing are taken back and theirs stay.
 //! 3. The steps are in the order in which they can be done, and their paths are those of that
 //!    moment: a directory is there before what is in it, a name is free before it is taken.
 
 mod back;
 mod files;
 mod names;
+mod ranges;
 #[cfg(test)]
 mod tests;
 
 use super::Result;
 use super::doings::{Span, Touched};
 use super::path;
+use crate::format::ranges::RangeSet;
 use crate::format::record::{Dirent, FileTime, Kind};
 use crate::id::{Epoch, FileId};
 use crate::limits;
@@ -30,6 +33,13 @@ pub enum Deed {
     Remove,
     /// What stood at `past` in the state `before` is put there, alone.
     Restore { before: Epoch, past: Vec<u8> },
+    /// These bytes of a file become what they were at `past` in the state `before`; where they have no
+    /// end, its size too.
+    Bytes {
+        before: Epoch,
+        past: Vec<u8>,
+        ranges: RangeSet,
+    },
     /// A directory gets the times that it had: all else in it is as it was.
     Times { before: Epoch, past: Vec<u8> },
     /// It gets the name `to`, in place of what stands there.

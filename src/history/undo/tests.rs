@@ -88,6 +88,10 @@ fn tell(plan: &Plan) -> (Vec<String>, Vec<String>) {
         match &step.deed {
             Deed::Remove => format!("remove {path}"),
             Deed::Restore { before, past } => format!("restore {path} {}@{before}", text(past)),
+            Deed::Bytes { before, ranges, .. } => {
+                let ranges: Vec<_> = ranges.iter().collect();
+                format!("bytes {path}@{before} {ranges:?}")
+            }
             Deed::Times { before, .. } => format!("times {path}@{before}"),
             Deed::Rename { to } => format!("rename {path} {}", text(to)),
             Deed::Link { of } => format!("link {path} {}", text(of)),
@@ -285,6 +289,55 @@ fn a_name_of_a_file_that_has_others_becomes_a_link_again() {
         });
     let (steps, _) = story.told();
     assert_eq!(steps[0], "link notes src/notes too");
+}
+
+/// `notes` with two times four bytes, of which rm and vi each write their own in one state, and then
+/// vi these.
+fn shared(later: Option<std::ops::Range<u64>>) -> Story {
+    let mut story = Story::begin();
+    let who = [(1, process(101, "rm")), (2, process(102, "vi"))];
+    story.past.epoch("2026-11-20T10:00:30", |draft| {
+        draft.bytes(5, 1, "notes", b"aaaabbbb");
+        draft.done_by(&[(9, process(109, "git"))]);
+    });
+    story.past.epoch("2026-11-20T10:01:01", |draft| {
+        draft.bytes(5, 1, "notes", b"AAAABBBB");
+        draft.done_by(&who);
+        draft.wrote(5, &[(1, 0..4), (2, 4..8)]);
+    });
+    if let Some(range) = later {
+        story.past.epoch("2026-11-20T10:01:02", |draft| {
+            draft.bytes(5, 1, "notes", b"AAxxBBBB");
+            draft.done_by(&who[1..]);
+            draft.wrote(5, &[(2, range)]);
+        });
+    }
+    story
+}
+
+#[test]
+fn bytes_that_others_wrote_elsewhere_in_a_file_stay() {
+    let (steps, conflicts) = shared(None).told();
+    assert_eq!(steps, ["bytes notes@2 [0..4]"]);
+    assert_eq!(conflicts, [""; 0]);
+    let (steps, _) = shared(Some(6..7)).told();
+    assert_eq!(steps, ["bytes notes@2 [0..4]"]);
+    let (steps, conflicts) = shared(Some(2..5)).told();
+    assert_eq!(steps, [""; 0]);
+    assert_eq!(conflicts, ["notes ChangedSince"]);
+}
+
+#[test]
+fn where_nobody_knows_who_wrote_what_a_file_stays_whole() {
+    let mut story = shared(None);
+    // As a program before this one noted it.
+    story.past.epoch("2026-11-20T10:01:05", |draft| {
+        draft.bytes(5, 1, "notes", b"AAAABBBC");
+        draft.done_by(&[(2, process(102, "vi"))]);
+    });
+    let (steps, conflicts) = story.told();
+    assert_eq!(steps, [""; 0]);
+    assert_eq!(conflicts, ["notes ChangedSince"]);
 }
 
 #[test]

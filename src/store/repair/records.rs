@@ -2,10 +2,10 @@
 //! name from the file that says where it stood, the end of a file from there being no name. What
 //! can't be known is put in its place so that nothing older shows through.
 
-use super::super::commit::join_line;
 use super::super::kv::{Batch, Durability};
+use super::super::line::ChangeLine;
 use super::super::verify::{Depth, Problem, Verify, skip};
-use super::super::view::{ChangeLine, View};
+use super::super::view::View;
 use super::super::{Result, SnapshotAction, Store, StoreError, meta};
 use super::{Remedy, Repaired};
 use crate::format::key::{self, Family};
@@ -73,9 +73,13 @@ impl Store {
     }
 
     fn put_record<T: serde::Serialize>(&self, family: Family, key: &[u8], value: &T) -> Result<()> {
+        self.put_bytes(family, key, value::pack(value))
+    }
+
+    fn put_bytes(&self, family: Family, key: &[u8], bytes: Vec<u8>) -> Result<()> {
         let _committer = self.committer.lock();
         let mut batch = Batch::default();
-        batch.put(family, key, value::pack(value));
+        batch.put(family, key, bytes);
         self.write(batch, Durability::Synced)
     }
 
@@ -94,7 +98,7 @@ impl Store {
                 mended
             }
             Family::Changes => {
-                self.put_record(family, key, &unknown_line())?;
+                self.put_bytes(family, key, unknown_line().pack())?;
                 mended
             }
             // What it leads to is found again by its hash.
@@ -245,10 +249,10 @@ impl Store {
     fn add_line(&self, kept: Epoch, id: FileId, name: Option<&[u8]>) -> Result<Remedy> {
         let key = key::change(kept, id, name);
         let mut line = unknown_line();
-        if let Ok(Some(former)) = self.view().get::<ChangeLine>(Family::Changes, &key) {
-            join_line(&mut line, &former);
+        if let Ok(Some(former)) = self.view().line(&key) {
+            line.join(&former);
         }
-        self.put_record(Family::Changes, &key, &line)?;
+        self.put_bytes(Family::Changes, &key, line.pack())?;
         Ok(Remedy::Mended)
     }
 
@@ -425,6 +429,7 @@ fn unknown_line() -> ChangeLine {
     ChangeLine {
         what: What::CONTENT.with(What::ATTRIBUTES),
         actors: Vec::new(),
+        written: Vec::new(),
     }
 }
 

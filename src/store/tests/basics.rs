@@ -83,6 +83,7 @@ fn lines_of_change_are_added_when_they_are_missing() {
         let created = Change::Inode {
             what: What::CREATED,
             actors: Vec::new(),
+            written: Vec::new(),
         };
         assert_eq!(
             store.view().changes(Epoch(1)).unwrap(),

@@ -273,6 +273,7 @@ fn the_lines_of_a_pruned_epoch_become_those_of_the_next() {
         let by = |what, actor| Change::Inode {
             what,
             actors: vec![ActorId(actor)],
+            written: Vec::new(),
         };
         for (epoch, actor) in [(1, 1), (2, 2), (3, 2)] {
             let only_in_two = FileId(10 + epoch);
@@ -292,7 +293,7 @@ fn the_lines_of_a_pruned_epoch_become_those_of_the_next() {
         let changes = store.view().changes(Epoch(3)).unwrap();
         let ids: Vec<u64> = changes.iter().map(|(id, _)| id.0).collect();
         assert_eq!(ids, [10, 11, 12, 13]);
-        let Change::Inode { what, actors } = &changes[0].1 else {
+        let Change::Inode { what, actors, .. } = &changes[0].1 else {
             panic!("{changes:?}");
         };
         assert!(what.has(What::CREATED.with(What::CONTENT)));

@@ -22,6 +22,7 @@ fn facts_and_the_epoch_itself_are_one_state() {
         let by = Change::Inode {
             what: What::CONTENT,
             actors: vec![ActorId(4)],
+            written: Vec::new(),
         };
         store
             .commit(Commit {
@@ -38,6 +39,7 @@ fn facts_and_the_epoch_itself_are_one_state() {
         let line = Change::Inode {
             what: What::CREATED.with(What::CONTENT),
             actors: vec![ActorId(4)],
+            written: Vec::new(),
         };
         assert_eq!(view.changes(Epoch(1)).unwrap(), [(A, line)]);
         assert_sound(store);

@@ -1,8 +1,9 @@
 //! Versions of files and names.
 
 use super::super::cut::Interval;
+use super::super::line::ChangeLine;
 use super::super::purge::Tombstone;
-use super::super::view::{ChangeLine, decode};
+use super::super::view::decode;
 use super::super::{Result, StoreError, meta};
 use super::{Problem, Verify};
 use crate::format::key::{self, Family};
@@ -133,7 +134,7 @@ impl Verify<'_> {
                 last = epoch;
                 verify.problem(Problem::NoEpoch { epoch });
             }
-            decode::<ChangeLine>(Family::Changes, key, bytes).map(drop)
+            ChangeLine::unpack(key, bytes).map(drop)
         });
         // What an earlier program wrote of an actor is for who shows it.
         self.each(Family::Actors, |_, key, _| {

@@ -24,8 +24,9 @@ impl<'p> Opened<'p> {
     pub fn new(past: &'p Past, snapdir: Option<&'p str>, steps: &[StepLine]) -> Opened<'p> {
         let mut times = HashMap::new();
         for step in steps {
-            if let DeedLine::Restore { epoch, time, .. } | DeedLine::Times { epoch, time, .. } =
-                &step.deed
+            if let DeedLine::Restore { epoch, time, .. }
+            | DeedLine::Times { epoch, time, .. }
+            | DeedLine::Bytes { epoch, time, .. } = &step.deed
             {
                 times.insert(Epoch(*epoch), time.0);
             }
