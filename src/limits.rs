@@ -86,6 +86,12 @@ pub const COPY_PIECE: u64 = 8 << 20;
 pub const BLKSIZE: u32 = 128 << 10;
 /// How long the kernel may keep names and attributes: while mounted, we are the only way in.
 pub const TTL: Duration = Duration::from_secs(86_400);
+/// How long the kernel may keep the name of a snapshot.
+pub const NAME_TTL: Duration = Duration::from_millis(50);
+/// After this no kernel keeps a name that was given out before: it rounds up to its ticks.
+pub const NAME_GONE: Duration = Duration::from_millis(80);
+/// A store whose calls take longer is not asked by an event loop.
+pub const STORE_QUICK: Duration = Duration::from_millis(20);
 /// An operation that takes longer is logged once.
 pub const SLOW_OPERATION: Duration = Duration::from_secs(10);
 /// Longest name of a directory entry, bytes.

@@ -10,6 +10,9 @@
 //!  3. But CAP_SYS_RESOURCE (reserves, quotas) and CAP_SYS_ADMIN (names of trusted attributes) go.
 //!  4. CAP_FSETID goes when asked: so the backing kernel clears setuid and setgid bits on writes.
 //!
+//! Where nothing is taken of the file system (`without_taking_space`), and for root, what is left of
+//! root's identity is as good as our own: most requests change nothing of their thread.
+//!
 //! All of this is per thread in Linux (the C library's wrappers of other calls are not, hence the
 //! raw ones here). What a thread was set to is remembered, and it is left so: the next request of
 //! the same caller then costs nothing.
@@ -39,6 +42,8 @@ struct Thread {
     inheritable: CapabilitySet,
     /// `as_caller` and `as_self` that are running: only the outermost may leave its identity.
     depth: u32,
+    /// The innermost of them takes any identity that can do what our own can.
+    lenient: bool,
     /// False for an ordinary user, who has no other identity to take.
     switches: bool,
 }
@@ -68,6 +73,14 @@ pub fn prepare_thread() {
     THREAD.set(Some(thread));
 }
 
+impl Thread {
+    /// Whether what it is set to can do what its own identity can.
+    fn can_do_as_own(&self) -> bool {
+        let (current, own) = (self.current, self.own);
+        (current.uid, current.gid) == (own.uid, own.gid) && own.dropped.contains(current.dropped)
+    }
+}
+
 /// Runs `work` as the caller. `umask` is the one of the caller where names are made, else `None`.
 /// With `drop_fsetid` (writes, truncates, fallocate, copies) the backing kernel clears setuid bits.
 pub fn as_caller<T>(
@@ -90,32 +103,46 @@ pub fn as_caller<T>(
     if drop_fsetid {
         dropped |= CapabilitySet::FSETID;
     }
-    run(thread, Identity { uid, gid, dropped }, work)
+    run(thread, Identity { uid, gid, dropped }, false, work)
 }
 
 /// Runs `work` with the daemon's own identity, whatever `as_caller` left on this thread.
 pub fn as_self<T>(work: impl FnOnce() -> T) -> T {
     let thread = this_thread();
-    run(thread, thread.own, work)
+    run(thread, thread.own, false, work)
 }
 
-fn run<T>(mut thread: Thread, wanted: Identity, work: impl FnOnce() -> T) -> T {
-    let before = thread.current;
+/// Runs `work` with the daemon's own identity, or with one that can do more: what takes space in it
+/// is done within `as_caller`.
+pub fn without_taking_space<T>(work: impl FnOnce() -> T) -> T {
+    let thread = this_thread();
+    let wanted = if thread.can_do_as_own() {
+        thread.current
+    } else {
+        thread.own
+    };
+    run(thread, wanted, true, work)
+}
+
+fn run<T>(mut thread: Thread, wanted: Identity, lenient: bool, work: impl FnOnce() -> T) -> T {
+    let before = Restore(thread.current, thread.lenient);
     switch(&mut thread, wanted);
     thread.depth += 1;
+    thread.lenient = lenient;
     THREAD.set(Some(thread));
-    let _restore = Restore(before);
+    let _restore = before;
     work()
 }
 
-/// Ends one `run`, also when its work panics.
-struct Restore(Identity);
+/// Ends one `run`, also when its work panics: the identity that was before, and whether it was lenient.
+struct Restore(Identity, bool);
 
 impl Drop for Restore {
     fn drop(&mut self) {
         let mut thread = this_thread();
         thread.depth -= 1;
-        if thread.depth > 0 {
+        thread.lenient = self.1;
+        if thread.depth > 0 && !(self.1 && thread.can_do_as_own()) {
             switch(&mut thread, self.0);
         }
         THREAD.set(Some(thread));
@@ -178,6 +205,7 @@ fn this_thread() -> Thread {
             permitted: sets.permitted,
             inheritable: sets.inheritable,
             depth: 0,
+            lenient: false,
             switches: uid.is_root(),
         }
     })
@@ -280,6 +308,34 @@ mod tests {
             });
             as_caller(0, 0, None, false, || assert_eq!(effective(), all));
             as_self(|| assert_eq!(effective(), all - CapabilitySet::SYS_RESOURCE));
+        });
+    }
+
+    #[test]
+    fn requests_of_root_leave_their_thread_as_it_is() {
+        if !am_root() {
+            return;
+        }
+        on_a_thread(|| {
+            let all = effective();
+            prepare_thread();
+            let of_root = || as_caller(0, 0, None, false, || assert_eq!(effective(), all));
+            without_taking_space(|| {
+                of_root();
+                assert_eq!(effective(), all);
+            });
+            without_taking_space(|| assert_eq!(effective(), all));
+            as_self(|| assert_eq!(effective(), all - CapabilitySet::SYS_RESOURCE));
+            // What an ordinary user, or a write, took away comes back.
+            let needs_all = || {
+                as_caller(1000, 1000, None, true, || ());
+                assert!(effective().contains(CapabilitySet::FSETID | CapabilitySet::SYS_ADMIN));
+            };
+            without_taking_space(needs_all);
+            as_caller(0, 0, None, true, || {
+                without_taking_space(|| assert!(effective().contains(CapabilitySet::FSETID)));
+                assert!(!effective().contains(CapabilitySet::FSETID));
+            });
         });
     }
 

@@ -25,7 +25,7 @@ pub use data::{copy_range, fallocate, fsync, pread, pwrite, seek, truncate};
 pub use dir::{DirStream, RawEntry};
 pub use flags::flags_ioctl;
 pub use handle::{Handle, handle_of, open_handle};
-pub use identity::{as_caller, as_self, prepare_thread};
+pub use identity::{as_caller, as_self, prepare_thread, without_taking_space};
 pub use idle::idle_thread;
 pub use memory::{bound_memory, give_memory_back};
 pub use names::{

@@ -22,6 +22,7 @@ pub mod epoch;
 #[cfg(test)]
 mod failing_scan;
 mod full;
+mod haste;
 mod heavy;
 mod hooks;
 mod left_out;
@@ -196,6 +197,7 @@ pub struct Recorder {
     trouble: trouble::Trouble,
     pruner: prune::Pruner,
     queue: work::Queue,
+    haste: haste::Haste,
     /// Bytes of memory in all stashes.
     stash_bytes: AtomicU64,
     /// Monotonic milliseconds (since `born`) of the last change that was noted.
@@ -282,6 +284,7 @@ impl Recorder {
             trouble: trouble::Trouble::new(!options.off),
             pruner: prune::Pruner::default(),
             queue: work::Queue::new(),
+            haste: haste::Haste::default(),
             stash_bytes: AtomicU64::new(0),
             last_noted_ms: AtomicU64::new(0),
             born: Instant::now(),
@@ -365,6 +368,7 @@ impl Recorder {
 
     /// Waits until `wakeups` differs from `seen`, or the time is over.
     pub fn wait_wakeup(&self, seen: u64, at_most: Duration) -> u64 {
+        let _waiting = self.haste.wait();
         self.signal.wait(seen, at_most)
     }
 

@@ -229,6 +229,10 @@ impl Recorder {
         patience: Patience<'_>,
         ready: impl Fn() -> Option<T>,
     ) -> Result<T, CaptureError> {
+        if let Some(value) = ready() {
+            return Ok(value);
+        }
+        let _waiting = self.haste.wait();
         loop {
             let seen = self.signal.count();
             if let Some(value) = ready() {

@@ -111,7 +111,7 @@ impl Recorder {
     /// What a capture thread does until the end.
     pub(super) fn work(&self) {
         crate::backing::prepare_thread();
-        lower_priority();
+        self.haste.enrol();
         loop {
             let hurried = self.queue.hurried.lock().pop();
             if let Some(inode) = hurried {
@@ -580,11 +580,4 @@ fn unseen(inode: &Inode) -> Look {
         ctime: none,
     };
     Look { stat, at: none }
-}
-
-/// Capture gives way to the people at work.
-fn lower_priority() {
-    if let Err(error) = rustix::process::setpriority_process(None, 10) {
-        log::debug!("the priority of a capture thread can't be lowered: {error}");
-    }
 }

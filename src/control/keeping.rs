@@ -114,6 +114,7 @@ impl Service {
         let snapshot = view.snapshot(name)?;
         drop(view);
         capture::delete_snapshot(&self.store, name, uid)?;
+        self.await_names();
         let (Some(snapshot), true) = (snapshot, now) else {
             return Ok(Answer::Deleted {
                 freed_bytes: None,

@@ -272,6 +272,7 @@ impl Service {
         })?;
         if (watch.cancelled)() {
             recorder.delete_snapshot(&name, uid)?;
+            self.await_names();
             return Err(Error::Interrupted);
         }
         let view = self.store.view();
@@ -345,6 +346,7 @@ impl Service {
     fn rename(&self, old: &str, new: &str, uid: u32) -> Result<Answer, Error> {
         check_name(new)?;
         capture::rename_snapshot(&self.store, old, new, uid)?;
+        self.await_names();
         Ok(Answer::Done)
     }
 
@@ -441,6 +443,13 @@ impl Service {
             && let Err(error) = recorder.finish(&|status| (watch.progress)(status.into()))
         {
             ::log::warn!("not everything could be recorded: {error}");
+        }
+    }
+
+    /// A name was taken away: waits until the kernel does not keep it any more.
+    pub(super) fn await_names(&self) {
+        if self.recorder.is_some() {
+            std::thread::sleep(limits::NAME_GONE);
         }
     }
 

@@ -185,12 +185,18 @@ impl Fs {
         Ok(())
     }
 
+    /// Whether the store answers without delay.
+    pub fn is_store_quick(&self) -> bool {
+        let snapdir = self.snapdir.as_ref();
+        snapdir.is_none_or(|snapdir| snapdir.is_store_quick())
+    }
+
     /// Finds a name; every entry with attributes counts as a look-up.
     pub fn lookup(&self, cx: &Context, parent: u64, name: &[u8]) -> Answer<Entry> {
         if is_virtual(parent) {
             return self.snap()?.lookup(cx, parent, name);
         }
-        backing::as_self(|| {
+        backing::without_taking_space(|| {
             if let Some(snapdir) = self.snapdir.as_ref().filter(|s| s.name() == name) {
                 if !self.live.has(parent, name) {
                     return snapdir.lookup_top(cx, parent);
@@ -217,7 +223,10 @@ impl Fs {
         if is_virtual(ino) {
             return self.snap()?.getattr(cx, ino);
         }
-        Ok((backing::as_self(|| self.live.getattr(ino))?, limits::TTL))
+        Ok((
+            backing::without_taking_space(|| self.live.getattr(ino))?,
+            limits::TTL,
+        ))
     }
 
     /// Changes attributes.
@@ -231,7 +240,7 @@ impl Fs {
             return Err(READ_ONLY);
         }
         Ok((
-            backing::as_self(|| self.live.setattr(cx, ino, set))?,
+            as_self_for(cx, || self.live.setattr(cx, ino, set))?,
             limits::TTL,
         ))
     }
@@ -241,7 +250,7 @@ impl Fs {
         if is_virtual(ino) {
             return self.snap()?.readlink(cx, ino);
         }
-        backing::as_self(|| self.live.readlink(ino))
+        backing::without_taking_space(|| self.live.readlink(ino))
     }
 
     /// Makes a file that is neither folder nor symlink.
@@ -258,7 +267,7 @@ impl Fs {
             return Err(READ_ONLY);
         }
         self.refuse_snapdir(parent, name)?;
-        backing::as_self(|| self.live.mknod(cx, parent, name, mode, umask, rdev))
+        backing::without_taking_space(|| self.live.mknod(cx, parent, name, mode, umask, rdev))
     }
 
     /// Makes a folder; in `.snapshots` a snapshot.
@@ -274,7 +283,7 @@ impl Fs {
             return self.snap()?.mkdir(cx, parent, name);
         }
         self.refuse_snapdir(parent, name)?;
-        backing::as_self(|| self.live.mkdir(cx, parent, name, mode, umask))
+        backing::without_taking_space(|| self.live.mkdir(cx, parent, name, mode, umask))
     }
 
     /// Makes a symlink.
@@ -283,7 +292,7 @@ impl Fs {
             return Err(READ_ONLY);
         }
         self.refuse_snapdir(parent, name)?;
-        backing::as_self(|| self.live.symlink(cx, parent, name, target))
+        backing::without_taking_space(|| self.live.symlink(cx, parent, name, target))
     }
 
     /// Gives a file another name.
@@ -292,7 +301,7 @@ impl Fs {
             (true, true) => Err(READ_ONLY),
             (false, false) => {
                 self.refuse_snapdir(parent, name)?;
-                backing::as_self(|| self.live.link(cx, ino, parent, name))
+                as_self_for(cx, || self.live.link(cx, ino, parent, name))
             }
             _ => Err(ACROSS),
         }
@@ -303,7 +312,7 @@ impl Fs {
         if is_virtual(parent) {
             return Err(READ_ONLY);
         }
-        backing::as_self(|| self.live.unlink(cx, parent, name))
+        backing::without_taking_space(|| self.live.unlink(cx, parent, name))
     }
 
     /// Removes a folder; in the root's `.snapshots` a snapshot.
@@ -314,7 +323,7 @@ impl Fs {
         if self.is_snapdir(parent, name) {
             return Err(Stop::Errno(libc::EBUSY));
         }
-        backing::as_self(|| self.live.rmdir(cx, parent, name))
+        backing::without_taking_space(|| self.live.rmdir(cx, parent, name))
     }
 
     /// Moves, replaces or exchanges.
@@ -333,7 +342,9 @@ impl Fs {
                 if self.is_snapdir(parent, name) || self.is_snapdir(to, to_name) {
                     return Err(Stop::Errno(libc::EBUSY));
                 }
-                backing::as_self(|| self.live.rename(cx, parent, name, to, to_name, flags))
+                as_self_for(cx, || {
+                    self.live.rename(cx, parent, name, to, to_name, flags)
+                })
             }
             _ => Err(ACROSS),
         }
@@ -351,7 +362,7 @@ impl Fs {
         if is_virtual(ino) {
             return self.snap()?.read(cx, ino, offset, size, out);
         }
-        backing::as_self(|| self.live.read(ino, offset, size, out))
+        backing::without_taking_space(|| self.live.read(ino, offset, size, out))
     }
 
     /// Writes. `kill`: setuid bits go.
@@ -367,7 +378,7 @@ impl Fs {
         if is_virtual(ino) {
             return Err(READ_ONLY);
         }
-        backing::as_self(|| self.live.write(cx, ino, offset, data, by, kill))
+        backing::without_taking_space(|| self.live.write(cx, ino, offset, data, by, kill))
     }
 
     /// Makes a file durable.
@@ -375,7 +386,7 @@ impl Fs {
         if is_virtual(ino) {
             return Ok(());
         }
-        backing::as_self(|| self.live.fsync(ino, data_only))
+        backing::without_taking_space(|| self.live.fsync(ino, data_only))
     }
 
     /// Makes the names of a directory durable.
@@ -383,7 +394,7 @@ impl Fs {
         if is_virtual(ino) {
             return Ok(());
         }
-        backing::as_self(|| self.live.fsyncdir(ino, data_only))
+        backing::without_taking_space(|| self.live.fsyncdir(ino, data_only))
     }
 
     /// Allocates, punches or zeroes.
@@ -398,7 +409,7 @@ impl Fs {
         if is_virtual(ino) {
             return Err(READ_ONLY);
         }
-        backing::as_self(|| self.live.fallocate(cx, ino, offset, len, mode))
+        backing::without_taking_space(|| self.live.fallocate(cx, ino, offset, len, mode))
     }
 
     /// SEEK_DATA and SEEK_HOLE.
@@ -406,7 +417,7 @@ impl Fs {
         if is_virtual(ino) {
             return self.snap()?.lseek(cx, ino, offset, whence);
         }
-        backing::as_self(|| self.live.lseek(ino, offset, whence))
+        backing::without_taking_space(|| self.live.lseek(ino, offset, whence))
     }
 
     /// Copies at most `limits::COPY_PIECE` bytes; from a snapshot into the live tree this is how
@@ -426,7 +437,7 @@ impl Fs {
         if is_virtual(from) {
             return self.restore_range(cx, from, from_offset, to, to_offset, len);
         }
-        backing::as_self(|| {
+        backing::without_taking_space(|| {
             self.live
                 .copy_file_range(cx, from, from_offset, to, to_offset, len)
         })
@@ -451,7 +462,7 @@ impl Fs {
         if bytes.is_empty() {
             return Ok(0);
         }
-        backing::as_self(|| {
+        backing::without_taking_space(|| {
             self.live
                 .write(cx, to, to_offset, &bytes, Writer::Caller, cx.uid != 0)
         })
@@ -477,7 +488,7 @@ impl Fs {
         else {
             return Ok(());
         };
-        backing::as_self(|| self.live.readdir(ino, offset, sink))
+        backing::without_taking_space(|| self.live.readdir(ino, offset, sink))
     }
 
     /// Lists names with attributes.
@@ -495,7 +506,7 @@ impl Fs {
             sink.plus(SNAPDIR_OFFSET, name, entry)
         })?;
         let Some(offset) = shown else { return Ok(()) };
-        backing::as_self(|| self.live.readdirplus(ino, offset, sink))
+        backing::without_taking_space(|| self.live.readdirplus(ino, offset, sink))
     }
 
     /// Where `.snapshots` is shown in the root, it is the first entry. The offset at which the
@@ -530,7 +541,7 @@ impl Fs {
         if is_virtual(ino) {
             return self.snap()?.getxattr(cx, ino, name);
         }
-        backing::as_self(|| self.live.getxattr(ino, name))
+        backing::without_taking_space(|| self.live.getxattr(ino, name))
     }
 
     /// Names of the extended attributes, each ended by a zero byte.
@@ -538,7 +549,7 @@ impl Fs {
         if is_virtual(ino) {
             return self.snap()?.listxattr(cx, ino);
         }
-        backing::as_self(|| self.live.listxattr(cx, ino))
+        backing::without_taking_space(|| self.live.listxattr(cx, ino))
     }
 
     /// Sets an extended attribute.
@@ -553,7 +564,7 @@ impl Fs {
         if is_virtual(ino) {
             return Err(READ_ONLY);
         }
-        backing::as_self(|| self.live.setxattr(cx, ino, name, value, flags))
+        as_self_for(cx, || self.live.setxattr(cx, ino, name, value, flags))
     }
 
     /// Removes an extended attribute.
@@ -561,7 +572,7 @@ impl Fs {
         if is_virtual(ino) {
             return Err(READ_ONLY);
         }
-        backing::as_self(|| self.live.removexattr(cx, ino, name))
+        as_self_for(cx, || self.live.removexattr(cx, ino, name))
     }
 
     /// The flags of `chattr`; anything else is ENOTTY.
@@ -576,7 +587,7 @@ impl Fs {
         if is_virtual(ino) {
             return Err(Stop::Errno(libc::ENOTTY));
         }
-        backing::as_self(|| self.live.ioctl(cx, ino, command, input))
+        as_self_for(cx, || self.live.ioctl(cx, ino, command, input))
     }
 
     /// Space of the backing file system.
@@ -592,5 +603,14 @@ impl Fs {
     /// Blocks until `wakeups` differs from `seen` or the time is over.
     pub fn wait_wakeup(&self, seen: u64, at_most: Duration) -> u64 {
         self.live.recorder().wait_wakeup(seen, at_most)
+    }
+}
+
+/// Runs `work` for a caller that is not the daemon: what root does may take the last reserve, as it
+/// could without us.
+fn as_self_for<T>(cx: &Context, work: impl FnOnce() -> T) -> T {
+    match cx.uid {
+        0 => backing::without_taking_space(work),
+        _ => backing::as_self(work),
     }
 }

@@ -84,8 +84,16 @@ impl Adapter {
             return;
         }
         let mut job = Job::new(call, lane, context(req), reply, run, send);
-        if lane == Lane::Loop {
-            let step = self.here(call, || job.attempt(self.engine.fs(), false));
+        let look = (lane == Lane::Look)
+            .then(|| self.engine.look_here())
+            .flatten();
+        if lane == Lane::Loop || look.is_some() {
+            let may_wait = look.is_some();
+            let fs = self.engine.fs();
+            let step = self.here(call, || match may_wait {
+                true => backing::without_taking_space(|| job.attempt(fs, true)),
+                false => job.attempt(fs, false),
+            });
             if step == Step::Answered {
                 return;
             }
@@ -151,6 +159,14 @@ fn lane(usual: Lane, inos: &[INodeNo]) -> Lane {
     }
 }
 
+/// `usual`, unless the inode is made up: then it is looked at in the store.
+fn looking(usual: Lane, ino: INodeNo) -> Lane {
+    match lane(usual, &[ino]) {
+        Lane::View => Lane::Look,
+        other => other,
+    }
+}
+
 fn owned(name: &OsStr) -> Vec<u8> {
     name.as_bytes().to_vec()
 }
@@ -203,7 +219,7 @@ impl fuser::Filesystem for Adapter {
         let name = owned(name);
         self.serve(
             Call::new("lookup", parent.0),
-            lane(Lane::Loop, &[parent]),
+            looking(Lane::Loop, parent),
             req,
             reply,
             move |fs, cx, _| fs.lookup(cx, parent.0, &name),
@@ -225,7 +241,7 @@ impl fuser::Filesystem for Adapter {
     fn getattr(&self, req: &Request, ino: INodeNo, _fh: Option<FileHandle>, reply: ReplyAttr) {
         self.serve(
             Call::new("getattr", ino.0),
-            lane(Lane::Loop, &[ino]),
+            looking(Lane::Loop, ino),
             req,
             reply,
             move |fs, cx, _| fs.getattr(cx, ino.0),
@@ -272,7 +288,7 @@ impl fuser::Filesystem for Adapter {
     fn readlink(&self, req: &Request, ino: INodeNo, reply: ReplyData) {
         self.serve(
             Call::new("readlink", ino.0),
-            lane(Lane::Loop, &[ino]),
+            looking(Lane::Loop, ino),
             req,
             reply,
             move |fs, cx, _| fs.readlink(cx, ino.0),
@@ -447,7 +463,7 @@ impl fuser::Filesystem for Adapter {
     ) {
         self.serve(
             Call::new("read", ino.0),
-            lane(Lane::Loop, &[ino]),
+            looking(Lane::Loop, ino),
             req,
             reply,
             move |fs, cx, _| {
@@ -565,7 +581,7 @@ impl fuser::Filesystem for Adapter {
     ) {
         self.serve(
             Call::new("readdir", ino.0),
-            lane(Lane::Loop, &[ino]),
+            looking(Lane::Loop, ino),
             req,
             reply,
             move |fs, cx, reply| {
@@ -587,7 +603,7 @@ impl fuser::Filesystem for Adapter {
     ) {
         self.serve(
             Call::new("readdirplus", ino.0),
-            lane(Lane::Loop, &[ino]),
+            looking(Lane::Loop, ino),
             req,
             reply,
             move |fs, cx, reply| {
@@ -646,7 +662,7 @@ impl fuser::Filesystem for Adapter {
         let name = owned(name);
         self.serve(
             Call::new("getxattr", ino.0),
-            lane(Lane::Loop, &[ino]),
+            looking(Lane::Loop, ino),
             req,
             reply,
             move |fs, cx, _| Ok((fs.getxattr(cx, ino.0, &name)?, size)),
@@ -657,7 +673,7 @@ impl fuser::Filesystem for Adapter {
     fn listxattr(&self, req: &Request, ino: INodeNo, size: u32, reply: ReplyXattr) {
         self.serve(
             Call::new("listxattr", ino.0),
-            lane(Lane::Loop, &[ino]),
+            looking(Lane::Loop, ino),
             req,
             reply,
             move |fs, cx, _| Ok((fs.listxattr(cx, ino.0)?, size)),
@@ -752,7 +768,7 @@ impl fuser::Filesystem for Adapter {
         };
         self.serve(
             Call::new("lseek", ino.0),
-            lane(Lane::Loop, &[ino]),
+            looking(Lane::Loop, ino),
             req,
             reply,
             move |fs, cx, _| fs.lseek(cx, ino.0, offset, whence),

@@ -15,12 +15,14 @@ use crossbeam_channel::{Receiver, Sender};
 use parking_lot::{Condvar, Mutex};
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 /// Threads of each pool.
 const POOL_THREADS: usize = 4;
+/// Of so many event loops one may ask the store.
+const LOOPS_PER_LOOK: usize = 4;
 /// At most so often are the parked requests run again, however much changes.
 const PACE: Duration = Duration::from_millis(1);
 /// How often late requests are looked for.
@@ -36,6 +38,17 @@ pub(super) trait Served: Send + Sync + 'static {
     fn path_of(&self, ino: u64) -> Option<String>;
     /// An operation has panicked: what it was about to note is not noted.
     fn panicked(&self);
+    /// Whether the store answers without delay.
+    fn is_store_quick(&self) -> bool;
+}
+
+/// An event loop asks the store.
+pub(super) struct Looking<'a>(&'a AtomicUsize);
+
+impl Drop for Looking<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 impl Served for crate::fs::Fs {
@@ -53,6 +66,10 @@ impl Served for crate::fs::Fs {
 
     fn panicked(&self) {
         crate::fs::Fs::panicked(self);
+    }
+
+    fn is_store_quick(&self) -> bool {
+        crate::fs::Fs::is_store_quick(self)
     }
 }
 
@@ -83,14 +100,17 @@ pub(super) struct Engine<S> {
     changed: Condvar,
     threads: Mutex<Vec<JoinHandle<()>>>,
     refusing: AtomicBool,
+    /// Event loops that ask the store now, and how many may.
+    looking: AtomicUsize,
+    looking_max: usize,
 }
 
 impl<S: Served> Engine<S> {
-    /// Starts the threads.
+    /// Starts the threads beside so many event loops.
     ///
     /// # Errors
     /// The system gives no more threads.
-    pub fn start(fs: Arc<S>, traffic: Arc<Traffic>) -> io::Result<Arc<Engine<S>>> {
+    pub fn start(fs: Arc<S>, traffic: Arc<Traffic>, loops: usize) -> io::Result<Arc<Engine<S>>> {
         let (slow, slow_queue) = crossbeam_channel::unbounded();
         let (view, view_queue) = crossbeam_channel::unbounded();
         let engine = Arc::new(Engine {
@@ -105,6 +125,8 @@ impl<S: Served> Engine<S> {
             changed: Condvar::new(),
             threads: Mutex::new(Vec::new()),
             refusing: AtomicBool::new(false),
+            looking: AtomicUsize::new(0),
+            looking_max: loops / LOOPS_PER_LOOK,
         });
         for (name, queue) in [("slow", &slow_queue), ("view", &view_queue)] {
             for number in 0..POOL_THREADS {
@@ -135,6 +157,15 @@ impl<S: Served> Engine<S> {
     /// Whether it is so.
     pub fn is_refusing(&self) -> bool {
         self.refusing.load(Ordering::Relaxed)
+    }
+
+    /// The permission to ask the store on an event loop, while the answer is held: a hand-over costs
+    /// two wake-ups more. So few loops get it that a store that hangs leaves the others to the live
+    /// tree.
+    pub fn look_here(&self) -> Option<Looking<'_>> {
+        let looking = Looking(&self.looking);
+        let before = self.looking.fetch_add(1, Ordering::Relaxed);
+        (before < self.looking_max && self.fs.is_store_quick()).then_some(looking)
     }
 
     /// Requests that lie on the list now.
@@ -178,7 +209,7 @@ impl<S: Served> Engine<S> {
     fn queue(&self, work: Box<dyn Work<S>>) {
         let queue = match work.lane() {
             Lane::Loop | Lane::Slow => &self.slow,
-            Lane::View => &self.view,
+            Lane::View | Lane::Look => &self.view,
         };
         if let Err(refused) = queue.send(Message::Run(work))
             && let Message::Run(mut work) = refused.into_inner()
@@ -277,7 +308,7 @@ mod tests {
     use super::*;
     use crate::fuse::job::Waits;
     use crate::fuse::traffic::Call;
-    use std::sync::atomic::{AtomicU64, AtomicUsize};
+    use std::sync::atomic::AtomicU64;
 
     /// Counts wakeups that the test makes.
     #[derive(Default)]
@@ -301,6 +332,10 @@ mod tests {
         }
 
         fn panicked(&self) {}
+
+        fn is_store_quick(&self) -> bool {
+            true
+        }
     }
 
     /// Has to wait until the bell has rung `needs` times.
@@ -366,7 +401,7 @@ mod tests {
     fn a_parked_request_is_run_again_when_something_changes() {
         let bell = Arc::new(Bell::default());
         let traffic = Arc::new(Traffic::default());
-        let engine = Engine::start(bell.clone(), traffic.clone()).expect("threads");
+        let engine = Engine::start(bell.clone(), traffic.clone(), 4).expect("threads");
         let answers = Arc::new(Mutex::new(Vec::new()));
         let attempts = Arc::new(AtomicUsize::new(0));
         // Far more than there are threads: a parked request holds none.
@@ -404,7 +439,7 @@ mod tests {
     fn who_waits_too_long_is_told_once_however_often_he_is_run_again() {
         let bell = Arc::new(Bell::default());
         let traffic = Arc::new(Traffic::default());
-        let engine = Engine::start(bell, traffic.clone()).expect("threads");
+        let engine = Engine::start(bell, traffic.clone(), 4).expect("threads");
         let answers = Arc::new(Mutex::new(Vec::new()));
         let attempts = Arc::new(AtomicUsize::new(0));
         let late = crate::limits::SLOW_OPERATION + Duration::from_secs(1);
@@ -430,7 +465,7 @@ mod tests {
     #[test]
     fn at_the_end_nobody_is_left_without_an_answer() {
         let bell = Arc::new(Bell::default());
-        let engine = Engine::start(bell, Arc::default()).expect("threads");
+        let engine = Engine::start(bell, Arc::default(), 4).expect("threads");
         let answers = Arc::new(Mutex::new(Vec::new()));
         let attempts = Arc::new(AtomicUsize::new(0));
         for _ in 0..20 {

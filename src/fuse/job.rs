@@ -15,6 +15,8 @@ pub(super) enum Lane {
     Slow,
     /// In the pool for `.snapshots`.
     View,
+    /// The same, or on the event loop if few of them ask the store just now: it only looks.
+    Look,
 }
 
 /// Any reply can be an error.
@@ -166,7 +168,7 @@ where
     fn lane(&self) -> Lane {
         match self.lane {
             Lane::Loop | Lane::Slow => Lane::Slow,
-            Lane::View => Lane::View,
+            Lane::View | Lane::Look => Lane::View,
         }
     }
 
@@ -224,6 +226,10 @@ mod tests {
 
         fn panicked(&self) {
             self.0.fetch_add(1, Ordering::SeqCst);
+        }
+
+        fn is_store_quick(&self) -> bool {
+            true
         }
     }
 

@@ -92,7 +92,9 @@ fn start(
     device: std::os::fd::OwnedFd,
     options: &Options,
 ) -> Result<Session, FuseError> {
-    let engine = Engine::start(fs, Arc::new(Traffic::default())).map_err(FuseError::Session)?;
+    let loops = options.loops.unwrap_or_else(usual_loops).max(1);
+    let engine =
+        Engine::start(fs, Arc::new(Traffic::default()), loops).map_err(FuseError::Session)?;
     let refused = Refused::default();
     let scope = Scope {
         only_uid: only_uid(options.access),
@@ -107,7 +109,7 @@ fn start(
     };
     let adapter = Adapter::new(engine.clone(), options.writeback, refused.clone(), mappers);
     let mut config = fuser::Config::default();
-    config.n_threads = Some(options.loops.unwrap_or_else(usual_loops).max(1));
+    config.n_threads = Some(loops);
     // Each loop opens the device once more, which not every container lets an ordinary user do.
     config.clone_fd = can_open_device();
     let acl = match options.access {

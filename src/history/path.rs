@@ -27,6 +27,23 @@ pub fn file(view: &View<'_>, at: Epoch, id: FileId) -> Result<Option<Found>> {
     })
 }
 
+/// The same of several files, in their order.
+///
+/// # Errors
+/// The store's.
+pub fn files(view: &View<'_>, at: Epoch, ids: &[FileId]) -> Result<Vec<Option<Found>>> {
+    let versions = view.inodes_at(ids, at)?.into_iter().zip(ids);
+    let found = versions.map(|(version, id)| match version {
+        Some((version, InodeVersion::Present(inode))) => Some(Found {
+            id: *id,
+            version,
+            inode,
+        }),
+        Some((_, InodeVersion::Gone)) | None => None,
+    });
+    Ok(found.collect())
+}
+
 /// What stood under `name` in the directory `dir` in the state `at`.
 ///
 /// # Errors

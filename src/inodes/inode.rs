@@ -185,7 +185,7 @@ impl Inode {
     }
 
     /// Whether it is not known where it stands.
-    pub(super) fn is_placeless(&self) -> bool {
+    pub fn is_placeless(&self) -> bool {
         self.slots.lock().place.is_none()
     }
 

@@ -187,6 +187,8 @@ pub(super) fn database_options(options: &StoreOptions, create: bool) -> Options 
     database.set_recycle_log_file_num(0);
     database.set_max_manifest_file_size(MANIFEST_MAX);
     database.set_manifest_preallocation_size(MANIFEST_AHEAD);
+    // Chunks lie in the order of their files: who reads one will read the next.
+    database.set_advise_random_on_open(false);
     database.set_stats_dump_period_sec(0);
     database.set_stats_persist_period_sec(0);
     database.set_bytes_per_sync(1 << 20);

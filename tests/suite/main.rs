@@ -5,6 +5,7 @@
 mod alarm;
 mod attributes;
 mod cli;
+mod cost;
 mod crash;
 mod data;
 mod elsewhere;

@@ -118,7 +118,14 @@ impl Live {
             let stat = self.stat(&shown)?;
             return Ok(sink.plus(entry.cookie, &entry.name, &self.entry(&shown, &stat)));
         }
-        let (inode, stat) = match self.inodes.find_new(directory, &entry.name) {
+        // What is known already need not be opened.
+        let known = self.inodes.get(entry.ino);
+        let is_known = known.is_some_and(|inode| !inode.is_placeless());
+        let found = match is_known {
+            true => self.inodes.find(directory, &entry.name),
+            false => self.inodes.find_new(directory, &entry.name),
+        };
+        let (inode, stat) = match found {
             Ok(found) => found,
             // Removed since it was listed.
             Err(error) if error.raw_os_error() == Some(libc::ENOENT) => return Ok(true),

@@ -39,10 +39,10 @@ impl Live {
         rdev: u32,
     ) -> Answer<Entry> {
         let regular = matches!(mode & libc::S_IFMT, 0 | libc::S_IFREG);
-        let by_opening = regular && !self.inodes.backing().is_root();
         self.make(cx, parent, name, |directory| {
             backing::as_caller(cx.uid, cx.gid, Some(umask), false, || {
-                if by_opening {
+                // Who makes a file is about to write to it: that takes a descriptor anyway.
+                if regular {
                     return backing::create_at(directory, name, mode & 0o7777).map(Some);
                 }
                 let device = super::device_from_kernel(rdev);
@@ -105,7 +105,7 @@ impl Live {
         match made {
             Ok((descriptor, inode, stat)) => {
                 if let Some(descriptor) = descriptor {
-                    let denied = stat.mode & 0o600 != 0o600;
+                    let denied = stat.mode & 0o600 != 0o600 && !self.inodes.backing().is_root();
                     self.inodes.adopt_data(&inode, descriptor, denied);
                 }
                 deed.created(&inode);

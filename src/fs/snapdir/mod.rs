@@ -8,10 +8,12 @@
 //!    is now, and a group if one was named. The kernel asks for the mode first.
 //! 2. A state is as it was: modes, owners, times, links, holes, extended attributes. Only the top
 //!    of a view that is entered below the root of the tree may show fewer permissions (`mask.rs`).
-//! 3. What can change is never cached by the kernel: `.snapshots`, `.checkpoints`, its days, the
-//!    folders of `.history`, and the names directly in them have a lifetime of 0, no negative entries, and an mtime that
-//!    changes with their listing (the kernel keeps a listing for as long as the mtime stays). All
-//!    below lives a day.
+//! 3. What can change is never cached by the kernel: the attributes of `.snapshots`, `.checkpoints`, its
+//!    days, the folders of `.history`, and the names directly in them have a lifetime of 0, no negative
+//!    entries, and an mtime that changes with their listing (the kernel keeps a listing for as long as
+//!    the mtime stays). All below lives a day, and so does the name `.snapshots` itself.
+//!    But the name of a snapshot, or of an instant, in the root's lives for `NAME_TTL`: every path
+//!    leads through it. Whoever takes one away waits that long before he says so.
 //! 4. Nobody waits here but `mkdir`, and that at most as long as the options say. Whoever may not
 //!    wait is parked before the store is asked.
 
@@ -43,7 +45,7 @@ use crate::store::View;
 use crate::time::{TimeZone, Timestamp};
 use cursors::Cursors;
 use errno::{HANGS, NO_ENTRY, NOT_ALLOWED, READ_ONLY, STALE};
-use node::{Node, Nodes};
+use node::{Node, Nodes, Place};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -102,6 +104,11 @@ impl SnapDir {
             cursors: Cursors::new(),
             looked_at: past::LookedAt::new(),
         })
+    }
+
+    /// Whether the store answers at once.
+    pub fn is_store_quick(&self) -> bool {
+        self.history.store().longest_call() < limits::STORE_QUICK
     }
 
     /// Whether a listing of the live root shows `name()`.
@@ -496,6 +503,13 @@ fn entry_ttl(node: &Node) -> Duration {
         | Node::Changes { .. }
         | Node::File { .. }
         | Node::Version { .. } => limits::TTL,
+        // No entry can take its place: one that hid it would have to be made beside the mount.
+        Node::Top { .. } => limits::TTL,
+        Node::View {
+            host: ROOT,
+            place: Place::Snapshot(_) | Place::Time,
+            ..
+        } => limits::NAME_TTL,
         _ => Duration::ZERO,
     }
 }

@@ -26,6 +26,8 @@ pub(super) struct Directory {
 const BLOCK: u64 = 512;
 /// Space is taken in these.
 const PAGE: u64 = 4096;
+/// Entries of a listing whose records are read in one pass: a reply may end within them.
+const LOOKED_AT: usize = 32;
 
 impl SnapDir {
     pub(super) fn lookup_in_state(
@@ -176,20 +178,27 @@ impl SnapDir {
         };
         loop {
             let page = view.list_at(place.dir, place.epoch, after.as_deref(), limits::DIR_PAGE)?;
-            for (name, id, kind) in &page {
-                let item = child_item(view, place, count, name, *id, *kind, plus)?;
-                let taken = match item {
-                    Some(item) => emit(item)?,
-                    None => true,
-                };
-                if !taken {
-                    if let Some(last) = &after {
-                        self.cursors.put(place.ino, count, last);
+            for names in page.chunks(LOOKED_AT) {
+                let mut found = children(view, place.epoch, names, plus)?.into_iter();
+                for (name, id, kind) in names {
+                    let found = match is_looked_at(*kind, plus) {
+                        true => found.next(),
+                        false => None,
+                    };
+                    let item = child_item(place, count, name, *id, *kind, found);
+                    let taken = match item {
+                        Some(item) => emit(item)?,
+                        None => true,
+                    };
+                    if !taken {
+                        if let Some(last) = &after {
+                            self.cursors.put(place.ino, count, last);
+                        }
+                        return Ok(());
                     }
-                    return Ok(());
+                    count += 1;
+                    after = Some(name.as_slice().into());
                 }
-                count += 1;
-                after = Some(name.as_slice().into());
             }
             if page.len() < limits::DIR_PAGE {
                 return Ok(());
@@ -227,34 +236,49 @@ impl SnapDir {
     }
 }
 
-/// An entry of a listing. In a plain one a directory need not be looked at: its number follows from
-/// its name. `None`: the records do not say what it is; that must not hide the others.
-fn child_item<'a>(
+/// In a plain listing a directory need not be looked at: its number follows from its name.
+fn is_looked_at(kind: Kind, plus: bool) -> bool {
+    plus || kind != Kind::Dir
+}
+
+/// Those of `names` that are looked at, in their order.
+fn children(
     view: &View<'_>,
+    epoch: Epoch,
+    names: &[(Vec<u8>, FileId, Kind)],
+    plus: bool,
+) -> Answer<Vec<Option<Found>>> {
+    let looked_at = names
+        .iter()
+        .filter(|(_, _, kind)| is_looked_at(*kind, plus))
+        .map(|(_, id, _)| *id);
+    let ids: Vec<FileId> = looked_at.collect();
+    Ok(path::files(view, epoch, &ids)?)
+}
+
+/// An entry of a listing; `found`: what was found where it was looked at. `None`: the records do
+/// not say what it is; that must not hide the others.
+fn child_item<'a>(
     place: Directory,
     count: u64,
     name: &'a [u8],
     id: FileId,
     kind: Kind,
-    plus: bool,
-) -> Answer<Option<Item<'a>>> {
-    let found = if plus || kind != Kind::Dir {
-        let Some(found) = path::file(view, place.epoch, id)? else {
-            log::error!("file {id} is listed at {} without a record", place.epoch);
-            return Ok(None);
-        };
-        Some(found)
-    } else {
-        None
-    };
+    found: Option<Option<Found>>,
+) -> Option<Item<'a>> {
+    if let Some(None) = found {
+        log::error!("file {id} is listed at {} without a record", place.epoch);
+        return None;
+    }
+    let found = found.flatten();
     let version = found.as_ref().map_or(Epoch::NONE, |found| found.version);
-    Ok(Some(Item {
+    Some(Item {
         cookie: DOTS + count + 1,
         name,
         node: node_of(place.ino, name, place.epoch, id, version, kind),
         kind,
         found,
-    }))
+    })
 }
 
 pub(super) fn node_of(

@@ -2,6 +2,7 @@
 //! cannot hang the run, and comparison of whole trees. Knows the program only from outside.
 
 pub mod boot;
+pub mod calls;
 pub mod compare;
 pub mod fixtures;
 pub mod golden;

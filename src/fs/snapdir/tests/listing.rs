@@ -190,13 +190,11 @@ fn what_can_change_is_not_cached_and_the_rest_is() {
     };
     let day = limits::TTL;
     let top = scene.dir.lookup_top(&ROOT_USER, ROOT).expect("there");
-    assert_eq!(
-        (top.entry_ttl, top.attr_ttl),
-        (Duration::ZERO, Duration::ZERO)
-    );
-    for name in ["first", "latest", "@10:07", ".checkpoints"] {
+    assert_eq!((top.entry_ttl, top.attr_ttl), (day, Duration::ZERO));
+    for name in ["latest", "@10:07", ".checkpoints"] {
         assert_eq!(entry(scene.top, name).entry_ttl, Duration::ZERO, "{name}");
     }
+    assert_eq!(entry(scene.top, "first").entry_ttl, limits::NAME_TTL);
     let first = scene.walk(scene.top, "first").ino;
     let src = entry(first, "src");
     assert_eq!((src.entry_ttl, src.attr_ttl), (day, day));
