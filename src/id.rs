@@ -6,9 +6,21 @@
 
 use serde::{Deserialize, Serialize};
 use std::fmt;
+use std::fs::File;
+use std::io::{self, Read};
 
 /// The largest number that a store may hold; none that is given out comes near it.
 pub const NUMBER_MAX: u64 = i64::MAX as u64;
+
+/// Random bytes of the system, for what nobody may guess and no other may have.
+///
+/// # Errors
+/// The system gives none.
+pub fn random<const N: usize>() -> io::Result<[u8; N]> {
+    let mut bytes = [0; N];
+    File::open("/dev/urandom")?.read_exact(&mut bytes)?;
+    Ok(bytes)
+}
 
 /// A number above `NUMBER_MAX`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

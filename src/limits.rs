@@ -341,6 +341,10 @@ pub const INDEX_CHUNKS: usize = 200_000;
 pub const UPLOADS: usize = 4;
 /// Packs that are fetched from a repository at once.
 pub const DOWNLOADS: usize = 4;
+/// For so long an object is waited for where another place may have it.
+pub const PATIENCE: Duration = Duration::from_secs(if cfg!(test) { 1 } else { 20 });
+/// Objects one after the other that a place did not give before others are asked first.
+pub const GIVES_UP: u32 = 3;
 /// Longest message while a store is sent, bytes: a chunk list of the longest kind and its frame.
 pub const EXPORT_FRAME: u32 = LIST_PLAIN_MAX + (16 << 20);
 /// How long the other side may say nothing while a store is sent: it may be sending elsewhere.

@@ -66,6 +66,7 @@ mkfs.xfs xfsprogs
 mkfs.btrfs btrfs-progs
 vim.tiny vim-tiny
 git git
+curl curl
 perl perl
 python3 python3
 setpriv util-linux
@@ -134,6 +135,7 @@ if [ -x "$program" ]; then
         part "fsx" 1800 tests/fsx.sh "$program" "$folder" 5 100000
         part "real input" 1800 tests/real.sh "$program" "$folder"
         part "order" 600 tests/soak/order.sh 40
+        part "s3" 900 tests/s3/run.sh "$program" "$folder"
         part "stalls" 300 tests/soak/stall.sh 1 64 "$program" "$folder"
     fi
 else

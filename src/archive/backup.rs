@@ -1,25 +1,14 @@
 //! Making a set: what happened since another one goes into new objects, and is published when all
 //! of them are confirmed.
 
-use super::cipher::What;
+use super::feed::{Facts, Feed};
 use super::object::*;
-use super::pack::PackWriter;
-use super::repository::{Catalog, Repository};
+use super::repository::{Catalog, Held, Repository};
 use super::{ArchiveError, Result, Traffic};
-use crate::format::key::Family;
-use crate::format::record::{Content, InodeVersion, Piece};
-use crate::format::transfer::{RawChunk, RawRecord, Sent};
-use crate::format::value;
+use crate::format::transfer::Sent;
 use crate::id::{Epoch, Hash};
-use crate::limits;
-use crate::store::{Export, Store};
 use crate::time::Timestamp;
-use crossbeam_channel::{Sender, bounded};
-use parking_lot::Mutex;
-use serde::{Deserialize, Serialize};
 use std::collections::HashSet;
-use std::sync::Arc;
-use std::thread;
 
 /// What a set is to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,118 +41,6 @@ pub struct Plan {
     pub confirm: Confirm,
     /// What the target holds is looked at, not what was noted of it.
     pub compare: bool,
-}
-
-/// What a store says of itself and of the state that is to be sent.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Facts {
-    pub store: [u8; 16],
-    pub host: String,
-    pub dir: Vec<u8>,
-    pub to: Epoch,
-    pub time: Timestamp,
-    pub state: Hash,
-    pub seal: Hash,
-    pub files: u64,
-    pub data_bytes: u64,
-    /// The hash of its whole lists.
-    pub lists: Hash,
-    pub sent: Vec<Sent>,
-}
-
-/// A store that is to be sent, wherever it is.
-pub trait Feed {
-    /// Nobody else sends to this repository until this is dropped.
-    ///
-    /// # Errors
-    /// `Busy`: somebody does.
-    fn claim(&mut self, repository: [u8; 16]) -> Result<()>;
-    /// What it says of itself.
-    ///
-    /// # Errors
-    /// A store that can't be read, as of all that follow.
-    fn facts(&mut self) -> Result<Facts>;
-    /// From now on pages hold what happened after this epoch. False: it is not kept.
-    fn begin(&mut self, after: Epoch) -> Result<bool>;
-    /// The next page; `None` when there are no more.
-    fn page(&mut self) -> Result<Option<Vec<RawRecord>>>;
-    /// Chunks, as many of the first ones as fit; `None` for what the store does not have.
-    fn chunks(&mut self, hashes: &[Hash]) -> Result<Vec<(Hash, Option<RawChunk>)>>;
-    /// Notes what was sent.
-    fn note(&mut self, sent: &Sent) -> Result<()>;
-}
-
-/// A store of this process.
-pub struct Local {
-    store: Arc<Store>,
-    host: String,
-    dir: Vec<u8>,
-    to: Epoch,
-    export: Option<Export>,
-}
-
-impl Local {
-    /// The state `to` of a store, and what is before it.
-    pub fn new(store: Arc<Store>, to: Epoch, host: String, dir: Vec<u8>) -> Local {
-        Local {
-            store,
-            host,
-            dir,
-            to,
-            export: None,
-        }
-    }
-}
-
-impl Feed for Local {
-    // Whoever else has the store open goes by his own claims (`control::export`).
-    fn claim(&mut self, _: [u8; 16]) -> Result<()> {
-        Ok(())
-    }
-
-    fn facts(&mut self) -> Result<Facts> {
-        let view = self.store.view();
-        let header = view.header(self.to)?;
-        let header = header.ok_or(ArchiveError::NoEpoch { epoch: self.to })?;
-        let (files, data_bytes) = view.data_at(self.to)?;
-        Ok(Facts {
-            store: self.store.id()?.unwrap_or_default(),
-            host: self.host.clone(),
-            dir: self.dir.clone(),
-            to: self.to,
-            time: header.time,
-            state: header.state,
-            seal: header.seal,
-            files,
-            data_bytes,
-            lists: self.store.lists_hash(self.to)?,
-            sent: self.store.all_sent()?,
-        })
-    }
-
-    fn begin(&mut self, after: Epoch) -> Result<bool> {
-        match self.store.export(after, self.to) {
-            Ok(export) => self.export = Some(export),
-            Err(crate::store::StoreError::NoEpoch { epoch }) if epoch == after => return Ok(false),
-            Err(error) => return Err(error.into()),
-        }
-        Ok(true)
-    }
-
-    fn page(&mut self) -> Result<Option<Vec<RawRecord>>> {
-        match &mut self.export {
-            Some(export) => Ok(export.page()?),
-            None => Ok(None),
-        }
-    }
-
-    fn chunks(&mut self, hashes: &[Hash]) -> Result<Vec<(Hash, Option<RawChunk>)>> {
-        Ok(self.store.raw_chunks(hashes)?)
-    }
-
-    fn note(&mut self, sent: &Sent) -> Result<()> {
-        Ok(self.store.note_sent(sent)?)
-    }
 }
 
 /// What was made.
@@ -204,7 +81,7 @@ impl Backup<'_> {
     pub fn run(&self, feed: &mut dyn Feed, facts: Facts) -> Result<Made> {
         feed.claim(self.repository.id)?;
         // One that is kept open may have been moved away: nothing is begun in its place.
-        self.repository.check(&[])?;
+        self.repository.is_the_same()?;
         let catalog = self.repository.catalog()?;
         let own = facts
             .sent
@@ -239,6 +116,7 @@ impl Backup<'_> {
             base = full("the state that the last set ends with is not kept any more");
             feed.begin(base.after)?;
         }
+        let (files, data_bytes) = self.data(feed, &catalog, &base)?;
         let known = self.known(&catalog, &base)?;
         let (objects, missing) = self.send(feed, known)?;
         let set = SetRecord {
@@ -254,8 +132,8 @@ impl Backup<'_> {
             made: Timestamp::now(),
             state: facts.state,
             seal: facts.seal,
-            files: facts.files,
-            data_bytes: facts.data_bytes,
+            files,
+            data_bytes,
             set_bytes: objects.iter().map(|object| object.bytes).sum(),
             objects,
         };
@@ -265,11 +143,10 @@ impl Backup<'_> {
             None => Vec::new(),
         };
         let all: Vec<&SetRecord> = chain.into_iter().chain([&set]).collect();
-        self.repository.check(&all)?;
+        let held = self.repository.check(&all)?;
         let set = self.repository.publish(&catalog, lineage, set)?;
-        self.repository.check(&[&set])?;
-        // From here on nobody who began before can publish anything.
-        let garbage = self.remove_garbage(&self.repository.catalog()?)?;
+        self.repository.is_the_same()?;
+        let garbage = self.remove_garbage(&catalog, &set, &held)?;
         let full = match (set.kind, own) {
             (SetKind::Full, _) | (_, None) => (set.number, set.to),
             (_, Some(own)) => (own.full_set, own.full_epoch),
@@ -365,9 +242,20 @@ impl Backup<'_> {
         })
     }
 
+    /// Files and bytes of the state that is sent: those of the set that it builds on, and what has
+    /// changed since.
+    fn data(&self, feed: &mut dyn Feed, catalog: &Catalog, base: &Base) -> Result<(u64, u64)> {
+        let growth = feed.growth(base.after)?;
+        let set = base.set.and_then(|set| catalog.sets.get(&set));
+        Ok(match set {
+            Some(set) => growth.of(set.files, set.data_bytes),
+            None => growth.of(0, 0),
+        })
+    }
+
     /// Whether what a set is to build on is there; with `compare`, and has the bytes that it had.
     fn is_there(&self, chain: &[&SetRecord]) -> Result<bool> {
-        if !self.repository.lacking(chain)?.is_empty() {
+        if !self.repository.held()?.lacking(chain).is_empty() {
             return Ok(false);
         }
         if !self.plan.compare {
@@ -400,112 +288,28 @@ impl Backup<'_> {
         Ok(known)
     }
 
-    fn go_on(&self) -> Result<()> {
+    pub(super) fn go_on(&self) -> Result<()> {
         match (self.cancelled)() {
             true => Err(ArchiveError::Interrupted),
             false => Ok(()),
         }
     }
 
-    /// Removes objects that no set names: of those who did not end, or can't publish any more, because
-    /// the number of the head that they would have written is taken.
-    fn remove_garbage(&self, catalog: &Catalog) -> Result<u64> {
-        let named: HashSet<String> = catalog
-            .sets
-            .values()
+    /// Removes objects that were there before the set was published, and that no set names: of those
+    /// who did not end, or can't publish any more, because the number of the head that they would
+    /// have written is taken. What came later is of somebody who builds on this set.
+    fn remove_garbage(&self, catalog: &Catalog, set: &SetRecord, held: &Held) -> Result<u64> {
+        let sets = catalog.sets.values().chain([set]);
+        let named: HashSet<String> = sets
             .flat_map(|set| &set.objects)
             .map(ObjectRecord::name)
             .collect();
         let mut removed = 0;
-        for folder in FOLDERS {
-            for (name, _) in self.repository.objects.list(folder)? {
-                if !named.contains(&name) {
-                    self.repository.objects.delete(&name)?;
-                    removed += 1;
-                }
-            }
+        for name in held.names().filter(|name| !named.contains(*name)) {
+            self.repository.objects.delete(name)?;
+            removed += 1;
         }
         Ok(removed)
-    }
-
-    /// Sends all objects; the answer is what they are, and how many chunks the store does not have.
-    fn send(&self, feed: &mut dyn Feed, known: HashSet<Hash>) -> Result<(Vec<ObjectRecord>, u64)> {
-        let (give, take) = bounded::<(ObjectKind, Vec<u8>)>(limits::UPLOADS);
-        let done: Mutex<Vec<ObjectRecord>> = Mutex::default();
-        let failed: Mutex<Option<ArchiveError>> = Mutex::default();
-        let missing = thread::scope(|scope| {
-            for _ in 0..limits::UPLOADS {
-                let take = take.clone();
-                let (done, failed) = (&done, &failed);
-                scope.spawn(move || {
-                    for (kind, bytes) in take {
-                        if failed.lock().is_some() {
-                            continue;
-                        }
-                        match self.upload(kind, bytes) {
-                            Ok(object) => {
-                                let mut done = done.lock();
-                                done.push(object);
-                                (self.progress)(Traffic {
-                                    objects: done.len() as u64,
-                                    bytes: done.iter().map(|object| object.bytes).sum(),
-                                });
-                            }
-                            Err(error) => *failed.lock() = Some(error),
-                        }
-                    }
-                });
-            }
-            let mut sender = Sending {
-                backup: self,
-                feed,
-                known,
-                pack: PackWriter::default(),
-                index: Index::default(),
-                indexed: 0,
-                missing: 0,
-                give,
-                failed: &failed,
-            };
-            sender.all().map(|()| sender.missing)
-        });
-        if let Some(error) = failed.into_inner() {
-            return Err(error);
-        }
-        let mut objects = done.into_inner();
-        objects.sort_by_key(|object| object.name());
-        Ok((objects, missing?))
-    }
-
-    /// Puts an object and makes sure that it is there.
-    fn upload(&self, kind: ObjectKind, bytes: Vec<u8>) -> Result<ObjectRecord> {
-        let object = ObjectRecord {
-            kind,
-            hash: Hash::of(&bytes),
-            bytes: bytes.len() as u64,
-        };
-        let name = object.name();
-        let objects = &self.repository.objects;
-        let is_new = objects.put(&name, bytes.clone())?;
-        // What is there under this name already may be damaged: then it is not what it is called.
-        if !is_new
-            && self
-                .repository
-                .fetch(&object)
-                .is_err_and(|error| error.is_of_object())
-        {
-            objects.delete(&name)?;
-            objects.put(&name, bytes)?;
-        }
-        let reads = match self.plan.confirm {
-            Confirm::Read => true,
-            Confirm::Checksum => !(is_new && objects.checks_uploads()),
-            Confirm::None => !is_new,
-        };
-        if reads {
-            self.repository.fetch(&object)?;
-        }
-        Ok(object)
     }
 }
 
@@ -515,131 +319,5 @@ fn full(because: &'static str) -> Base {
         set: None,
         after: Epoch::NONE,
         full_because: (!because.is_empty()).then_some(because),
-    }
-}
-
-/// The objects of a set in the making.
-struct Sending<'s, 'a> {
-    backup: &'s Backup<'a>,
-    feed: &'s mut dyn Feed,
-    known: HashSet<Hash>,
-    pack: PackWriter,
-    index: Index,
-    indexed: usize,
-    missing: u64,
-    give: Sender<(ObjectKind, Vec<u8>)>,
-    failed: &'s Mutex<Option<ArchiveError>>,
-}
-
-impl Sending<'_, '_> {
-    fn all(&mut self) -> Result<()> {
-        while let Some(records) = self.feed.page()? {
-            self.backup.go_on()?;
-            self.contents(&records)?;
-            self.value(ObjectKind::Segment, What::Segment, &records)?;
-        }
-        self.close_pack()?;
-        self.close_index()
-    }
-
-    /// The chunks that records name and the target does not have.
-    fn contents(&mut self, records: &[RawRecord]) -> Result<()> {
-        let mut wanted = Vec::new();
-        for record in records
-            .iter()
-            .filter(|record| record.family() == Some(Family::Inodes))
-        {
-            let version = value::unpack::<InodeVersion>(&record.value);
-            let version = version.map_err(|error| ArchiveError::Feed(error.to_string()))?;
-            if let InodeVersion::Present(inode) = version
-                && let Content::Chunk(hash) | Content::List(hash) = inode.content
-                && self.known.insert(hash)
-            {
-                wanted.push(hash);
-            }
-        }
-        let lists = self.fetch(wanted)?;
-        let mut wanted = Vec::new();
-        for list in lists {
-            for piece in list.pieces {
-                if let Piece::Data { hash, .. } = piece
-                    && self.known.insert(hash)
-                {
-                    wanted.push(hash);
-                }
-            }
-        }
-        self.fetch(wanted).map(drop)
-    }
-
-    /// Takes chunks from the store into packs; the answer is those that are lists.
-    fn fetch(&mut self, wanted: Vec<Hash>) -> Result<Vec<crate::format::record::ChunkList>> {
-        let mut lists = Vec::new();
-        let mut rest = &wanted[..];
-        while !rest.is_empty() {
-            self.backup.go_on()?;
-            let chunks = self
-                .feed
-                .chunks(&rest[..rest.len().min(limits::EXPORT_CHUNKS)])?;
-            if chunks.is_empty() {
-                return Err(ArchiveError::Feed("it gives no chunks".to_owned()));
-            }
-            rest = &rest[chunks.len()..];
-            for (_, chunk) in chunks {
-                let Some(chunk) = chunk else {
-                    self.missing += 1;
-                    continue;
-                };
-                if chunk.is_list {
-                    let plain = value::unpack_chunk(&chunk.envelope, limits::LIST_PLAIN_MAX);
-                    match plain.and_then(|plain| value::unpack_list(&plain)) {
-                        Ok(list) => lists.push(list),
-                        Err(_) => self.missing += 1,
-                    }
-                }
-                self.pack.add(&self.backup.repository.cipher, &chunk)?;
-                if self.pack.is_full() {
-                    self.close_pack()?;
-                }
-            }
-        }
-        Ok(lists)
-    }
-
-    fn close_pack(&mut self) -> Result<()> {
-        let Some((index, bytes)) = self.pack.close() else {
-            return Ok(());
-        };
-        self.indexed += index.chunks.len();
-        self.index.packs.push(index);
-        self.hand_over(ObjectKind::Pack, bytes)?;
-        match self.indexed >= limits::INDEX_CHUNKS {
-            true => self.close_index(),
-            false => Ok(()),
-        }
-    }
-
-    fn close_index(&mut self) -> Result<()> {
-        self.indexed = 0;
-        let index = std::mem::take(&mut self.index);
-        match index.packs.is_empty() {
-            true => Ok(()),
-            false => self.value(ObjectKind::Index, What::Index, &index),
-        }
-    }
-
-    fn value<T: Serialize>(&mut self, kind: ObjectKind, what: What, value: &T) -> Result<()> {
-        let packed = value::pack_chunk(&value::pack(value));
-        let sealed = self.backup.repository.cipher.seal(what, &packed)?;
-        self.hand_over(kind, sealed)
-    }
-
-    fn hand_over(&mut self, kind: ObjectKind, bytes: Vec<u8>) -> Result<()> {
-        if let Some(error) = self.failed.lock().take() {
-            return Err(error);
-        }
-        // Their threads end when this does.
-        let _ = self.give.send((kind, bytes));
-        Ok(())
     }
 }

@@ -3,10 +3,9 @@
 //! repository it belongs is sealed with it, so that none stands for another.
 
 use super::{ArchiveError, Result};
+use crate::id::random;
 use chacha20poly1305::aead::{Aead, KeyInit, Payload};
 use chacha20poly1305::{Key, XChaCha20Poly1305, XNonce};
-use std::fs::File;
-use std::io::Read;
 
 /// Bytes of the nonce in front of what is sealed: random, as 192 bits are enough for.
 const NONCE: usize = 24;
@@ -43,6 +42,7 @@ impl What {
 }
 
 /// How the objects of a repository are sealed.
+#[derive(Clone)]
 pub struct Cipher {
     repository: [u8; 16],
     key: Option<Box<XChaCha20Poly1305>>,
@@ -69,7 +69,7 @@ impl Cipher {
         let Some(key) = &self.key else {
             return Ok([plain, &hash(&label, plain)].concat());
         };
-        let nonce: [u8; NONCE] = random()?;
+        let nonce: [u8; NONCE] = random().map_err(ArchiveError::Random)?;
         let payload = Payload {
             msg: plain,
             aad: &label,
@@ -100,18 +100,6 @@ fn hash(label: &[u8], plain: &[u8]) -> [u8; HASH] {
     hasher.update(label);
     hasher.update(plain);
     *hasher.finalize().as_bytes()
-}
-
-/// Random bytes.
-///
-/// # Errors
-/// The system gives none.
-pub fn random<const N: usize>() -> Result<[u8; N]> {
-    let mut bytes = [0; N];
-    File::open("/dev/urandom")
-        .and_then(|mut file| file.read_exact(&mut bytes))
-        .map_err(ArchiveError::Random)?;
-    Ok(bytes)
 }
 
 #[cfg(test)]

@@ -46,6 +46,12 @@ pub enum ArchiveError {
          --no-encryption"
     )]
     NotEncrypted { place: String },
+    #[error("{place} is not encrypted: there are no passwords")]
+    Unencrypted { place: String },
+    #[error("{place} has no password {name}: rewindfs key list shows which there are")]
+    NoSuchPassword { place: String, name: String },
+    #[error("this is the last password of {place}: add another one first")]
+    LastPassword { place: String },
     #[error(
         "a new place for backups needs a password (--password-file FILE, --password-command CMD \
          or REWINDFS_PASSWORD), or --no-encryption"

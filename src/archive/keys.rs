@@ -1,11 +1,11 @@
 //! The key of a repository, wrapped by passwords: one object for each. A password is turned into a
 //! key by Argon2id with the second choice of RFC 9106, section 4 (64 MiB, 3 passes, 4 lanes).
 
-use super::cipher::{Cipher, What, random};
+use super::cipher::{Cipher, What};
 use super::{ArchiveError, Result};
 use crate::format::key::hex;
 use crate::format::value;
-use crate::id::Hash;
+use crate::id::{Hash, random};
 use argon2::{Algorithm, Argon2, Params, Version};
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -49,7 +49,7 @@ impl KeySlot {
             memory_kib: MEMORY_KIB,
             passes: PASSES,
             lanes: LANES,
-            salt: random()?,
+            salt: random().map_err(ArchiveError::Random)?,
             wrapped: Vec::new(),
         };
         let own = slot.stretch(password)?;

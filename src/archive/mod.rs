@@ -1,7 +1,8 @@
 //! Backup to places elsewhere: sets of records and chunks as objects in a folder or in the cloud.
 //! docs/format.md describes the objects.
 //!
-//! 1. An object is never changed and never written over. What a set is made of is there, and
+//! 1. An object is never changed, and written over only by the bytes that its name says, if it is
+//!    damaged. What a set is made of is there, and
 //!    confirmed, before the head that names it: who dies in between leaves garbage, no wrong set.
 //! 2. Heads are numbered, and a number is given to one writer only: of two that write at the same
 //!    time one is refused.
@@ -14,26 +15,33 @@
 mod backup;
 mod cipher;
 mod error;
+mod feed;
 mod keys;
 mod object;
 mod objects;
+mod others;
 mod pack;
+mod passwords;
 mod recover;
 mod remote;
 mod repository;
+mod send;
 #[cfg(test)]
 mod tests;
 
-pub use backup::{Backup, Confirm, Facts, Feed, Kind, Local, Made, Plan};
+pub use backup::{Backup, Confirm, Kind, Made, Plan};
 pub use error::ArchiveError;
+pub use feed::{Facts, Feed, Local};
 pub use keys::{KeySlot, Secret};
 pub use object::{
     Head, Index, ObjectKind, ObjectRecord, PackIndex, PackedChunk, SetKind, SetRecord,
 };
 pub use objects::Objects;
-pub use recover::{Lacks, Outcome, gather};
+pub use others::{Other, Standing};
+pub use passwords::PasswordSlot;
+pub use recover::{Gather, Gathering, Lacks, Outcome};
 pub use remote::serve;
-pub use repository::{Catalog, Repository, Secrecy};
+pub use repository::{Catalog, Held, Repository, Secrecy};
 
 /// What a call here answers.
 pub type Result<T> = std::result::Result<T, ArchiveError>;

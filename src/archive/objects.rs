@@ -12,6 +12,7 @@ use object_store::{PutOptions, PutPayload};
 use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::runtime::Runtime;
 use url::Url;
 
@@ -21,6 +22,8 @@ pub struct Objects {
     place: String,
     /// The place itself confirms what it was given; otherwise it has to be read again.
     checks_uploads: bool,
+    /// How long an answer is waited for; `None`: as long as the provider's own client does.
+    patience: Option<Duration>,
 }
 
 /// How it is reached.
@@ -72,6 +75,7 @@ impl Objects {
                 way: Way::Remote(Remote::new(&parsed, create).map_err(bad)?),
                 place: url.to_owned(),
                 checks_uploads: false,
+                patience: None,
             });
         }
         if !parsed.username().is_empty() || parsed.password().is_some() {
@@ -186,7 +190,16 @@ impl Objects {
             }),
             place: place.to_owned(),
             checks_uploads,
+            patience: None,
         })
+    }
+
+    /// The same place, of which an answer is waited for so long only: others have what it has.
+    pub fn patient_for(self, patience: Duration) -> Objects {
+        Objects {
+            patience: Some(patience),
+            ..self
+        }
     }
 
     /// What a person calls it.
@@ -251,6 +264,25 @@ impl Objects {
         }
     }
 
+    /// Puts the bytes that an object should have in place of those that it has: at no moment it is
+    /// not there.
+    ///
+    /// # Errors
+    /// The place refuses it or can't be reached.
+    pub fn mend(&self, name: &str, bytes: Vec<u8>) -> Result<()> {
+        let action = "can't write";
+        let provider = match &self.way {
+            Way::Remote(remote) => return self.told(action, name, remote.mend(name, bytes)),
+            Way::Provider(provider) => provider,
+        };
+        let path = provider.path(name);
+        let put = provider.store.put(&path, PutPayload::from(bytes));
+        match provider.runtime.block_on(put) {
+            Ok(_) => Ok(()),
+            Err(error) => Err(self.fault(action, name, error)),
+        }
+    }
+
     /// All of an object.
     ///
     /// # Errors
@@ -263,10 +295,27 @@ impl Objects {
         };
         let path = provider.path(name);
         let read = async { provider.store.get(&path).await?.bytes().await };
-        let bytes = provider.runtime.block_on(read);
+        let bytes = self.wait(provider, read);
         Ok(bytes
             .map_err(|error| self.fault(action, name, error))?
             .to_vec())
+    }
+
+    fn wait<T>(
+        &self,
+        provider: &Provider,
+        answer: impl Future<Output = std::result::Result<T, Fault>>,
+    ) -> std::result::Result<T, Fault> {
+        provider.runtime.block_on(async {
+            let Some(patience) = self.patience else {
+                return answer.await;
+            };
+            let late = |_| Fault::Generic {
+                store: "place",
+                source: format!("no answer in {} s", patience.as_secs()).into(),
+            };
+            tokio::time::timeout(patience, answer).await.map_err(late)?
+        })
     }
 
     /// The length of an object, in bytes.
@@ -298,7 +347,7 @@ impl Objects {
             "" => provider.prefix.clone(),
             folder => provider.path(folder),
         };
-        let found = provider.runtime.block_on(async {
+        let found = self.wait(provider, async {
             use futures::TryStreamExt;
             let all = provider.store.list(Some(&below));
             all.try_collect::<Vec<_>>().await

@@ -1,15 +1,21 @@
 //! Getting it back: the objects of a set, and of those that it needs, become a store.
+//!
+//! The records come first: from then on states can be told and what they name be asked for. What is
+//! wanted of the contents follows, all of it or a part, and in the order that is asked for.
 
 use super::object::*;
+use super::others::{Other, Standing};
 use super::pack;
 use super::repository::{Catalog, Repository};
 use super::{ArchiveError, Result, Traffic};
+use crate::format::record::Piece;
 use crate::format::transfer::{RawChunk, RawRecord, Sent};
 use crate::id::Hash;
 use crate::limits;
 use crate::store::Store;
 use crossbeam_channel::bounded;
 use parking_lot::Mutex;
+use std::collections::HashSet;
 use std::thread;
 
 /// An object that could not be had.
@@ -34,80 +40,231 @@ pub struct Outcome {
     pub traffic: Traffic,
 }
 
-/// Fills a new store with a set. An object that is missing ends it, unless `partial`; a segment that
-/// is missing always does, since nothing can be told without it.
-///
-/// # Errors
-/// The first object that can't be had; nothing is lost, and the next try goes on.
-pub fn gather(
-    repository: &Repository,
-    catalog: &Catalog,
-    number: u64,
-    store: &Store,
-    partial: bool,
-    progress: &(dyn Fn(Traffic) + Sync),
-    cancelled: &(dyn Fn() -> bool + Sync),
-) -> Result<Outcome> {
-    let chain = repository.chain(catalog, number)?;
-    let mut outcome = Outcome::default();
-    let here = store.received_packs()?;
-    let mut wanted: Vec<(u64, PackIndex)> = Vec::new();
-    for set in &chain {
-        for object in set.of_kind(ObjectKind::Index) {
-            match repository.fetch_value::<Index>(object) {
-                Ok(index) => wanted.extend(index.packs.into_iter().map(|pack| (set.number, pack))),
-                Err(error) if partial && error.is_of_object() => {
-                    outcome.lacks.push(lack(set.number, object.name(), &error));
+/// A set that becomes a store.
+pub struct Gather<'a> {
+    pub repository: &'a Repository,
+    pub catalog: &'a Catalog,
+    pub number: u64,
+    pub store: &'a Store,
+    /// An object that is missing does not end it. A segment always does, since nothing can be told
+    /// without it.
+    pub partial: bool,
+    pub progress: &'a (dyn Fn(Traffic) + Sync),
+    pub cancelled: &'a (dyn Fn() -> bool + Sync),
+    /// Other places that may have what this one does not give.
+    pub others: &'a [Other<'a>],
+    pub standing: Standing,
+}
+
+/// One whose records are here.
+pub struct Gathering<'a> {
+    from: Gather<'a>,
+    /// The packs that are not here, and the sets that need them.
+    packs: Vec<(u64, PackIndex)>,
+    outcome: Outcome,
+}
+
+impl<'a> Gather<'a> {
+    /// Fetches the records.
+    ///
+    /// # Errors
+    /// The first object that can't be had; nothing is lost, and the next try goes on. So of all that
+    /// follow.
+    pub fn begin(self) -> Result<Gathering<'a>> {
+        let here = self.store.received_packs()?;
+        let mut gathering = Gathering {
+            from: self,
+            packs: Vec::new(),
+            outcome: Outcome::default(),
+        };
+        gathering.indexes()?;
+        let all = gathering.packs.len();
+        // What came from another place came in other packs.
+        let view = gathering.from.store.view();
+        let has = |chunk: &PackedChunk| matches!(view.index_entry(chunk.hash), Ok(Some(_)));
+        let is_here = |pack: &PackIndex| {
+            here.contains(&pack.pack) || !here.is_empty() && pack.chunks.iter().all(has)
+        };
+        gathering.packs.retain(|(_, pack)| !is_here(pack));
+        drop(view);
+        gathering.outcome.kept = (all - gathering.packs.len()) as u64;
+        gathering.records()?;
+        Ok(gathering)
+    }
+
+    fn go_on(&self) -> Result<()> {
+        match (self.cancelled)() {
+            true => Err(ArchiveError::Interrupted),
+            false => Ok(()),
+        }
+    }
+}
+
+impl Gathering<'_> {
+    fn indexes(&mut self) -> Result<()> {
+        let from = &self.from;
+        for set in from.repository.chain(from.catalog, from.number)? {
+            for object in set.of_kind(ObjectKind::Index) {
+                from.go_on()?;
+                match from.value::<Index>(object) {
+                    Ok(index) => {
+                        let packs = index.packs.into_iter();
+                        self.packs.extend(packs.map(|pack| (set.number, pack)));
+                    }
+                    Err(error) if from.partial && error.is_of_object() => {
+                        let lack = lack(set.number, object.name(), &error);
+                        self.outcome.lacks.push(lack);
+                    }
+                    Err(error) => return Err(error),
                 }
-                Err(error) => return Err(error),
             }
         }
+        Ok(())
     }
-    let all = wanted.len();
-    wanted.retain(|(_, pack)| !here.contains(&pack.pack));
-    outcome.kept = (all - wanted.len()) as u64;
-    packs(
-        repository,
-        wanted,
-        store,
-        partial,
-        progress,
-        cancelled,
-        &mut outcome,
-    )?;
-    for set in &chain {
-        let is_last = set.number == number;
-        for object in set.of_kind(ObjectKind::Segment) {
-            if cancelled() {
-                return Err(ArchiveError::Interrupted);
+
+    fn records(&mut self) -> Result<()> {
+        let from = &self.from;
+        for set in from.repository.chain(from.catalog, from.number)? {
+            let is_last = set.number == from.number;
+            for object in set.of_kind(ObjectKind::Segment) {
+                from.go_on()?;
+                let records: Vec<RawRecord> = from.value(object)?;
+                self.outcome.traffic.objects += 1;
+                self.outcome.traffic.bytes += object.bytes;
+                (from.progress)(self.outcome.traffic);
+                from.store.receive_records(&records, is_last)?;
             }
-            let records: Vec<RawRecord> = repository.fetch_value(object)?;
-            outcome.traffic.objects += 1;
-            outcome.traffic.bytes += object.bytes;
-            progress(outcome.traffic);
-            store.receive_records(&records, is_last)?;
         }
+        Ok(())
     }
-    let set = chain.last().ok_or_else(|| ArchiveError::NoSets {
-        place: repository.place().to_owned(),
-    })?;
-    let received = store.received(set.to)?;
-    outcome.missing = received.missing;
-    outcome.is_whole = received.is_whole && header_is(store, set)?;
-    let first = chain.first().unwrap_or(set);
-    store.note_sent(&Sent {
-        repository: repository.id,
-        url: repository.place().to_owned(),
-        set: set.number,
-        epoch: set.to,
-        full_set: first.number,
-        full_epoch: first.to,
-        time: set.made,
-        lists: store.lists_hash(set.to)?,
-        recovered: true,
-        fenced: None,
-    })?;
-    Ok(outcome)
+
+    /// Fetches the packs that hold these contents, and what they are made of.
+    ///
+    /// # Errors
+    /// As of `begin`.
+    pub fn contents(&mut self, wanted: &HashSet<Hash>) -> Result<()> {
+        let lists = self.lists(wanted);
+        self.fetch(wanted)?;
+        let view = self.from.store.view();
+        let mut pieces = HashSet::new();
+        for list in lists {
+            // One that did not come is named already, and missed by whoever reads it.
+            let Ok(list) = view.list(list) else { continue };
+            for piece in &list.pieces {
+                if let Piece::Data { hash, .. } = piece {
+                    pieces.insert(*hash);
+                }
+            }
+        }
+        drop(view);
+        self.fetch(&pieces)
+    }
+
+    /// Fetches all that is not here yet.
+    ///
+    /// # Errors
+    /// As of `begin`.
+    pub fn rest(&mut self) -> Result<()> {
+        let packs = std::mem::take(&mut self.packs);
+        self.packs(packs)
+    }
+
+    /// The last step: makes a store of it.
+    ///
+    /// # Errors
+    /// A store that can't be written.
+    pub fn end(mut self) -> Result<Outcome> {
+        let from = &self.from;
+        let chain = from.repository.chain(from.catalog, from.number)?;
+        let set = chain.last().ok_or_else(|| ArchiveError::NoSets {
+            place: from.repository.place().to_owned(),
+        })?;
+        let received = from.store.received(set.to)?;
+        self.outcome.missing = received.missing;
+        self.outcome.is_whole = received.is_whole && header_is(from.store, set)?;
+        let first = chain.first().unwrap_or(set);
+        from.store.note_sent(&Sent {
+            repository: from.repository.id,
+            url: from.repository.place().to_owned(),
+            set: set.number,
+            epoch: set.to,
+            full_set: first.number,
+            full_epoch: first.to,
+            time: set.made,
+            lists: from.store.lists_hash(set.to)?,
+            recovered: true,
+            fenced: None,
+        })?;
+        Ok(self.outcome)
+    }
+
+    /// Those of these contents that are lists: also of those that are here already.
+    fn lists(&self, wanted: &HashSet<Hash>) -> Vec<Hash> {
+        let view = self.from.store.view();
+        let coming = self.packs.iter().flat_map(|(_, pack)| &pack.chunks);
+        let coming: HashSet<Hash> = coming
+            .filter(|chunk| chunk.is_list)
+            .map(|chunk| chunk.hash)
+            .collect();
+        let is_list = |hash: &Hash| {
+            let here = || view.index_entry(*hash).ok().flatten();
+            coming.contains(hash) || here().is_some_and(|entry| entry.is_list)
+        };
+        wanted.iter().copied().filter(is_list).collect()
+    }
+
+    fn fetch(&mut self, wanted: &HashSet<Hash>) -> Result<()> {
+        let is_wanted = |(_, pack): &(u64, PackIndex)| {
+            pack.chunks.iter().any(|chunk| wanted.contains(&chunk.hash))
+        };
+        let packs = std::mem::take(&mut self.packs);
+        let (now, later) = packs.into_iter().partition(is_wanted);
+        self.packs = later;
+        self.packs(now)
+    }
+
+    /// Fetches packs, several at once; they are taken in one after the other.
+    fn packs(&mut self, wanted: Vec<(u64, PackIndex)>) -> Result<()> {
+        let from = &self.from;
+        let outcome = &mut self.outcome;
+        let queue = Mutex::new(wanted.into_iter());
+        type Fetched = (u64, PackIndex, Result<(Vec<RawChunk>, u64)>);
+        let (give, take) = bounded::<Fetched>(limits::DOWNLOADS);
+        thread::scope(|scope| {
+            for _ in 0..limits::DOWNLOADS {
+                let (queue, give) = (&queue, give.clone());
+                scope.spawn(move || {
+                    loop {
+                        let next = queue.lock().next();
+                        let Some((set, index)) = next else { return };
+                        let fetched = from.pack(&index);
+                        if give.send((set, index, fetched)).is_err() {
+                            return;
+                        }
+                    }
+                });
+            }
+            drop(give);
+            for (set, index, fetched) in take {
+                from.go_on()?;
+                match fetched {
+                    Ok((chunks, bytes)) => {
+                        from.store.receive_pack(index.pack, &chunks)?;
+                        outcome.fetched += 1;
+                        outcome.traffic.objects += 1;
+                        outcome.traffic.bytes += bytes;
+                        (from.progress)(outcome.traffic);
+                    }
+                    Err(error) if from.partial && error.is_of_object() => {
+                        let lack = lack(set, pack_object(index.pack).name(), &error);
+                        outcome.lacks.push(lack);
+                    }
+                    Err(error) => return Err(error),
+                }
+            }
+            Ok(())
+        })
+    }
 }
 
 /// Whether the chain of headers ends with the seal that the set says.
@@ -124,57 +281,6 @@ fn lack(set: u64, name: String, error: &ArchiveError) -> Lacks {
     Lacks { set, name, reason }
 }
 
-/// Fetches packs, several at once; they are taken in one after the other.
-fn packs(
-    repository: &Repository,
-    wanted: Vec<(u64, PackIndex)>,
-    store: &Store,
-    partial: bool,
-    progress: &(dyn Fn(Traffic) + Sync),
-    cancelled: &(dyn Fn() -> bool + Sync),
-    outcome: &mut Outcome,
-) -> Result<()> {
-    let queue = Mutex::new(wanted.into_iter());
-    let (give, take) = bounded::<(u64, PackIndex, Result<(Vec<RawChunk>, u64)>)>(limits::DOWNLOADS);
-    thread::scope(|scope| {
-        for _ in 0..limits::DOWNLOADS {
-            let (queue, give) = (&queue, give.clone());
-            scope.spawn(move || {
-                loop {
-                    let next = queue.lock().next();
-                    let Some((set, index)) = next else { return };
-                    let fetched = fetch(repository, &index);
-                    if give.send((set, index, fetched)).is_err() {
-                        return;
-                    }
-                }
-            });
-        }
-        drop(give);
-        for (set, index, fetched) in take {
-            if cancelled() {
-                return Err(ArchiveError::Interrupted);
-            }
-            match fetched {
-                Ok((chunks, bytes)) => {
-                    store.receive_pack(index.pack, &chunks)?;
-                    outcome.fetched += 1;
-                    outcome.traffic.objects += 1;
-                    outcome.traffic.bytes += bytes;
-                    progress(outcome.traffic);
-                }
-                Err(error) if partial && error.is_of_object() => {
-                    outcome
-                        .lacks
-                        .push(lack(set, pack_object(index.pack).name(), &error));
-                }
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(())
-    })
-}
-
 fn pack_object(hash: Hash) -> ObjectRecord {
     ObjectRecord {
         kind: ObjectKind::Pack,
@@ -183,7 +289,8 @@ fn pack_object(hash: Hash) -> ObjectRecord {
     }
 }
 
-fn fetch(repository: &Repository, index: &PackIndex) -> Result<(Vec<RawChunk>, u64)> {
+/// The chunks of a pack, and the bytes that it took to get them.
+pub(super) fn fetch(repository: &Repository, index: &PackIndex) -> Result<(Vec<RawChunk>, u64)> {
     let object = pack_object(index.pack);
     let bytes = repository.fetch(&object)?;
     let chunks = pack::unpack(&repository.cipher, index, &bytes);

@@ -22,12 +22,23 @@ pub const VARIABLE: &str = "REWINDFS_RSH";
 /// A question.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 enum Ask {
-    Hello { speech: u32, create: bool },
-    Put { name: String, bytes: Vec<u8> },
+    Hello {
+        speech: u32,
+        create: bool,
+    },
+    Put {
+        name: String,
+        bytes: Vec<u8>,
+    },
     Get(String),
     Length(String),
     List(String),
     Delete(String),
+    /// In place of bytes that are damaged.
+    Mend {
+        name: String,
+        bytes: Vec<u8>,
+    },
 }
 
 /// An answer.
@@ -157,6 +168,14 @@ impl Remote {
         }
     }
 
+    pub(super) fn mend(&self, name: &str, bytes: Vec<u8>) -> Told<()> {
+        let name = name.to_owned();
+        match self.ask(&Ask::Mend { name, bytes })? {
+            Tell::Put(_) => Ok(Some(())),
+            other => strange(&other),
+        }
+    }
+
     pub(super) fn get(&self, name: &str) -> Told<Vec<u8>> {
         match self.ask(&Ask::Get(name.to_owned()))? {
             Tell::Bytes(bytes) => Ok(Some(bytes)),
@@ -261,9 +280,11 @@ pub fn serve(
 
 fn answer(objects: &Objects, append_only: bool, ask: Ask) -> Tell {
     let named = match &ask {
-        Ask::Put { name, .. } | Ask::Get(name) | Ask::Length(name) | Ask::Delete(name) => {
-            is_name(name)
-        }
+        Ask::Put { name, .. }
+        | Ask::Mend { name, .. }
+        | Ask::Get(name)
+        | Ask::Length(name)
+        | Ask::Delete(name) => is_name(name),
         Ask::List(folder) => folder.is_empty() || is_name(folder),
         Ask::Hello { .. } => false,
     };
@@ -275,6 +296,10 @@ fn answer(objects: &Objects, append_only: bool, ask: Ask) -> Tell {
         Ask::Get(name) => objects.get(&name).map(Tell::Bytes),
         Ask::Length(name) => objects.length(&name).map(Tell::Length),
         Ask::List(folder) => objects.list(&folder).map(Tell::List),
+        Ask::Mend { .. } if append_only => {
+            return Tell::Failed("what is there is not changed".to_owned());
+        }
+        Ask::Mend { name, bytes } => objects.mend(&name, bytes).map(|()| Tell::Put(true)),
         Ask::Delete(_) if append_only => Ok(Tell::Deleted),
         Ask::Delete(name) => objects.delete(&name).map(|()| Tell::Deleted),
         Ask::Hello { .. } => Ok(Tell::Deleted),

@@ -1,13 +1,14 @@
 //! A repository: its marker, its key, and the chain of heads that say which sets are there.
 
-use super::cipher::{Cipher, What, random};
+use super::cipher::{Cipher, What};
 use super::keys::{KeySlot, Secret};
 use super::object::*;
 use super::objects::Objects;
 use super::{ArchiveError, Result};
-use crate::format::key::hex;
+use crate::format::key::{self, Family, hex};
+use crate::format::transfer::RawRecord;
 use crate::format::value;
-use crate::id::Hash;
+use crate::id::{Hash, random};
 use crate::limits;
 use crate::time::Timestamp;
 use std::collections::BTreeMap;
@@ -31,7 +32,16 @@ pub struct Repository {
     pub objects: Arc<Objects>,
     pub cipher: Cipher,
     pub id: [u8; 16],
+    /// Its key, and the object from which the password took it; `None` without encryption.
+    pub(super) key: Option<Opened>,
     marker: String,
+}
+
+/// A key that a password has opened.
+#[derive(Clone)]
+pub(super) struct Opened {
+    pub name: String,
+    pub key: [u8; 32],
 }
 
 /// What the heads say.
@@ -45,6 +55,10 @@ pub struct Catalog {
     pub writer: Option<([u8; 16], Timestamp)>,
     pub sets: BTreeMap<u64, SetRecord>,
 }
+
+/// The objects of sets that a place holds, with their lengths.
+#[derive(Debug, Default)]
+pub struct Held(BTreeMap<String, u64>);
 
 impl Repository {
     /// Opens a repository, or makes one where nothing is.
@@ -79,10 +93,14 @@ impl Repository {
         let text = String::from_utf8(marker).map_err(|_| damaged())?;
         let rest = text.strip_prefix(LINE).ok_or_else(damaged)?;
         let words: Vec<&str> = rest.split_whitespace().collect();
-        let [format, id, encrypted] = words[..] else {
+        let found: u32 = words
+            .first()
+            .and_then(|format| format.parse().ok())
+            .ok_or_else(damaged)?;
+        // Whoever reads it as another number than it is has read it wrongly.
+        if marker_sum(&text).is_none_or(|sum| words.last() != Some(&&sum[..])) {
             return Err(damaged());
-        };
-        let found: u32 = format.parse().map_err(|_| damaged())?;
+        }
         if found != FORMAT {
             return Err(ArchiveError::Newer {
                 place,
@@ -90,6 +108,9 @@ impl Repository {
                 known: FORMAT,
             });
         }
+        let [_, id, encrypted, _] = words[..] else {
+            return Err(damaged());
+        };
         let id = unhex(id).ok_or_else(damaged)?;
         let key = match (encrypted, secrecy) {
             ("encrypted", Secrecy::Password(password)) => Some(find_key(&objects, id, password)?),
@@ -101,9 +122,10 @@ impl Repository {
         };
         Ok(Repository {
             marker: text.clone(),
-            cipher: Cipher::new(id, key.as_ref()),
+            cipher: Cipher::new(id, key.as_ref().map(|opened| &opened.key)),
             objects,
             id,
+            key,
         })
     }
 
@@ -119,25 +141,43 @@ impl Repository {
         if !objects.list("")?.iter().all(left) {
             return Err(ArchiveError::Foreign { place });
         }
-        let id: [u8; 16] = random()?;
+        let id: [u8; 16] = random().map_err(ArchiveError::Random)?;
         let mut key = None;
         if let Some(password) = password {
-            let new: [u8; 32] = random()?;
+            let new: [u8; 32] = random().map_err(ArchiveError::Random)?;
             let (name, bytes) = KeySlot::new(id, &new, password)?.pack();
-            objects.put(&name, bytes)?;
-            key = Some(new);
+            objects.put(&name, bytes.clone())?;
+            is_as_sent(&objects, &name, &bytes)?;
+            key = Some(Opened { name, key: new });
         }
         let kind = if key.is_some() { "encrypted" } else { "plain" };
-        let marker = format!("{LINE}{FORMAT} {} {kind}\n", hex(&id));
+        let marker = format!("{LINE}{FORMAT} {} {kind} ", hex(&id));
+        let sum = marker_sum(&marker).unwrap_or_default();
+        let marker = format!("{marker}{sum}\n");
         if !objects.put(MARKER, marker.clone().into_bytes())? {
             return Err(ArchiveError::Raced { place });
         }
+        // Another one may have been made in its place at the same time.
+        is_as_sent(&objects, MARKER, marker.as_bytes())?;
         Ok(Repository {
             marker,
-            cipher: Cipher::new(id, key.as_ref()),
+            cipher: Cipher::new(id, key.as_ref().map(|opened| &opened.key)),
             objects,
             id,
+            key,
         })
+    }
+
+    /// The same, reached in another way.
+    #[cfg(test)]
+    pub fn over(&self, objects: Arc<Objects>) -> Repository {
+        Repository {
+            objects,
+            cipher: self.cipher.clone(),
+            id: self.id,
+            key: self.key.clone(),
+            marker: self.marker.clone(),
+        }
     }
 
     /// What a person calls the place.
@@ -195,32 +235,54 @@ impl Repository {
         Ok(catalog)
     }
 
-    /// That the place is still the one that was opened, and has these sets.
+    /// That the place is still the one that was opened.
     ///
     /// # Errors
-    /// `Pulled`: it was taken away, or somebody removed something.
-    pub fn check(&self, sets: &[&SetRecord]) -> Result<()> {
-        let pulled = |what: String| ArchiveError::Pulled {
-            place: self.place().to_owned(),
-            what,
-        };
+    /// `Pulled`: it was taken away, or another one is there.
+    pub fn is_the_same(&self) -> Result<()> {
         match self.objects.get(MARKER) {
             Ok(marker) if marker == self.marker.as_bytes() => {}
             Ok(_) | Err(ArchiveError::Missing { .. }) => {
-                return Err(pulled("it is another place".to_owned()));
+                return Err(self.pulled("it is another place".to_owned()));
             }
             Err(error) => return Err(error),
         }
         if self.cipher.encrypts() && self.objects.list("keys")?.is_empty() {
-            return Err(pulled("its keys are gone".to_owned()));
+            return Err(self.pulled("its keys are gone".to_owned()));
         }
-        if sets.is_empty() {
-            return Ok(());
+        Ok(())
+    }
+
+    fn pulled(&self, what: String) -> ArchiveError {
+        ArchiveError::Pulled {
+            place: self.place().to_owned(),
+            what,
         }
-        match self.lacking(sets)?.first() {
-            Some((_, name)) => Err(pulled(format!("{name} is gone"))),
-            None => Ok(()),
+    }
+
+    /// That, and that it has these sets; what it holds.
+    ///
+    /// # Errors
+    /// `Pulled`, also if somebody removed something.
+    pub fn check(&self, sets: &[&SetRecord]) -> Result<Held> {
+        self.is_the_same()?;
+        let held = self.held()?;
+        match held.lacking(sets).first() {
+            Some((_, name)) => Err(self.pulled(format!("{name} is gone"))),
+            None => Ok(held),
         }
+    }
+
+    /// What it holds: one look at the list of all objects of sets.
+    ///
+    /// # Errors
+    /// The place can't be reached.
+    pub fn held(&self) -> Result<Held> {
+        let mut held = Held::default();
+        for folder in FOLDERS {
+            held.0.extend(self.objects.list(folder)?);
+        }
+        Ok(held)
     }
 
     /// Publishes a set: from then on it is there.
@@ -248,15 +310,47 @@ impl Repository {
             sets,
         };
         let sealed = self.cipher.seal(What::Head(number), &value::pack(&head))?;
-        if !self.objects.put(&head_name(number), sealed.clone())? {
-            return Err(ArchiveError::Raced {
-                place: self.place().to_owned(),
-            });
+        let name = head_name(number);
+        let raced = || ArchiveError::Raced {
+            place: self.place().to_owned(),
+        };
+        // Not every provider refuses to write over what is there.
+        match self.objects.length(&name) {
+            Ok(_) => return Err(raced()),
+            Err(ArchiveError::Missing { .. }) => {}
+            Err(error) => return Err(error),
         }
-        if self.objects.get(&head_name(number))? != sealed {
-            return Err(self.damaged(&head_name(number), "it was not stored as it was sent"));
+        // Whatever the answer was, what is there tells: one that was lost on the way came after all,
+        // and one that was sent again finds itself there.
+        match (
+            self.objects.put(&name, sealed.clone()),
+            self.objects.get(&name),
+        ) {
+            (_, Ok(found)) if found == sealed => Ok(set),
+            (Err(error), _) | (Ok(_), Err(error)) => Err(error),
+            (Ok(true), Ok(_)) => Err(self.damaged(&name, "it was not stored as it was sent")),
+            (Ok(false), Ok(_)) => Err(raced()),
         }
-        Ok(set)
+    }
+
+    /// The names of snapshots that stood in the store when a set was made.
+    ///
+    /// # Errors
+    /// The object that holds them is missing or damaged.
+    pub fn names(&self, set: &SetRecord) -> Result<Vec<String>> {
+        let segments: Vec<&ObjectRecord> = set.of_kind(ObjectKind::Segment).collect();
+        // What goes out as whole lists goes out last, and all of it in one.
+        for segment in segments.into_iter().rev() {
+            let records: Vec<RawRecord> = self.fetch_value(segment)?;
+            let of = |family| move |record: &&RawRecord| record.family() == Some(family);
+            if !records.iter().any(|record| of(Family::Meta)(&record)) {
+                continue;
+            }
+            let names = records.iter().filter(of(Family::Snapshots));
+            let names = names.filter_map(|record| key::unpack_snapshot(&record.key).ok());
+            return Ok(names.map(str::to_owned).collect());
+        }
+        Ok(Vec::new())
     }
 
     /// The set of a number and those that it needs, the first one first.
@@ -310,29 +404,51 @@ impl Repository {
         let plain = value::unpack_chunk(&packed, limits::LIST_PLAIN_MAX).map_err(malformed)?;
         value::unpack(&plain).map_err(malformed)
     }
+}
 
-    /// The names of a set's objects that are not there, or are there in another length.
-    ///
-    /// # Errors
-    /// The place can't be reached.
-    pub fn lacking(&self, sets: &[&SetRecord]) -> Result<Vec<(u64, String)>> {
-        let mut there: BTreeMap<String, u64> = BTreeMap::new();
-        for folder in FOLDERS {
-            there.extend(self.objects.list(folder)?);
-        }
+impl Held {
+    /// The names of the objects.
+    pub fn names(&self) -> impl Iterator<Item = &String> {
+        self.0.keys()
+    }
+
+    /// What sets need that is not there, or is there in another length.
+    pub fn lacking(&self, sets: &[&SetRecord]) -> Vec<(u64, String)> {
         let objects = |set: &&SetRecord| {
             let number = set.number;
-            let lacking = |object: &&ObjectRecord| there.get(&object.name()) != Some(&object.bytes);
+            let lacking =
+                |object: &&ObjectRecord| self.0.get(&object.name()) != Some(&object.bytes);
             let lacking = set.objects.iter().filter(lacking);
             lacking
                 .map(|object| (number, object.name()))
                 .collect::<Vec<_>>()
         };
-        Ok(sets.iter().flat_map(objects).collect())
+        sets.iter().flat_map(objects).collect()
     }
 }
 
-fn find_key(objects: &Objects, id: [u8; 16], password: &Secret) -> Result<[u8; 32]> {
+/// That an object is there as it was sent, whatever was said of it.
+///
+/// # Errors
+/// It is not.
+pub(super) fn is_as_sent(objects: &Objects, name: &str, bytes: &[u8]) -> Result<()> {
+    match objects.get(name)? == bytes {
+        true => Ok(()),
+        false => Err(ArchiveError::Damaged {
+            place: objects.place().to_owned(),
+            name: name.to_owned(),
+            reason: "it was not stored as it was sent",
+        }),
+    }
+}
+
+/// The last word of the marker: of what stands before it.
+fn marker_sum(text: &str) -> Option<String> {
+    let end = text.rfind(' ')?;
+    Some(hex(&Hash::of(text[..=end].as_bytes()).0[..8]))
+}
+
+fn find_key(objects: &Objects, id: [u8; 16], password: &Secret) -> Result<Opened> {
     for (name, _) in objects.list("keys")? {
         let bytes = objects.get(&name)?;
         // One that can't be read must not stand in front of others.
@@ -340,7 +456,7 @@ fn find_key(objects: &Objects, id: [u8; 16], password: &Secret) -> Result<[u8; 3
             continue;
         };
         if let Ok(Some(key)) = slot.open(id, password) {
-            return Ok(key);
+            return Ok(Opened { name, key });
         }
     }
     let place = objects.place().to_owned();

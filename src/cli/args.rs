@@ -85,6 +85,8 @@ pub enum Command {
     Backups(Backups),
     /// Get a directory and its past back from there
     Recover(Recover),
+    /// Show, add, change and remove the passwords of a place for backups
+    Key(Key),
     /// Keep copies elsewhere up to date, by themselves
     Replica(Replica),
     /// Return when all that was changed before is recorded

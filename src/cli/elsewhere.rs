@@ -5,6 +5,7 @@ use super::error::Error;
 use super::exit::Exit;
 use crate::archive::{self, ArchiveError, Objects, Repository, Secrecy, Secret};
 use crate::format::transfer::Sent;
+use crate::limits;
 use std::os::unix::ffi::OsStringExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -12,6 +13,8 @@ use std::sync::Arc;
 
 /// The environment variable that may hold the password.
 const VARIABLE: &str = "REWINDFS_PASSWORD";
+/// And the one that may hold a new password.
+const NEW_VARIABLE: &str = "REWINDFS_NEW_PASSWORD";
 
 /// A place that is there.
 ///
@@ -21,6 +24,16 @@ pub fn open(url: &str, opening: &args::Opening) -> Result<Repository, Error> {
     let secrecy = secrecy(opening)?;
     let objects = Arc::new(Objects::open(url, false)?);
     Ok(Repository::open(objects, &secrecy)?)
+}
+
+/// One of several places that have the same: none is waited for too long.
+///
+/// # Errors
+/// As `open`.
+pub fn open_one_of(url: &str, opening: &args::Opening) -> Result<Repository, Error> {
+    let secrecy = secrecy(opening)?;
+    let objects = Objects::open(url, false)?.patient_for(limits::PATIENCE);
+    Ok(Repository::open(Arc::new(objects), &secrecy)?)
 }
 
 /// A place that is there, or is made. One that held backups of this store must still hold them,
@@ -74,41 +87,85 @@ fn secrecy(opening: &args::Opening) -> Result<Secrecy, Error> {
     if opening.no_encryption {
         return Ok(Secrecy::None);
     }
-    let bytes = if let Some(path) = &opening.password_file {
-        std::fs::read(path).map_err(|source| Error::File {
-            path: path.clone(),
-            source,
-        })?
-    } else if let Some(command) = &opening.password_command {
-        let output = Command::new("sh")
-            .args(["-c", command])
-            .stdin(Stdio::inherit())
-            .stderr(Stdio::inherit())
-            .output();
-        let output = output.map_err(|source| Error::System {
-            action: "the password command can't be run",
-            source,
-        })?;
-        if !output.status.success() {
-            return Err(Error::Usage(format!(
-                "the password command failed ({}); run it by itself: {command}",
-                output.status
-            )));
-        }
-        output.stdout
-    } else if let Some(value) = std::env::var_os(VARIABLE) {
-        value.into_vec()
-    } else {
-        return Ok(Secrecy::Unsaid);
+    let given = Given {
+        file: opening.password_file.as_deref(),
+        command: opening.password_command.as_deref(),
+        variable: VARIABLE,
     };
-    let password = bytes.strip_suffix(b"\n").unwrap_or(&bytes);
-    let password = password.strip_suffix(b"\r").unwrap_or(password);
-    if password.is_empty() {
-        return Err(Error::Usage(
-            "the password is empty; give another, or say --no-encryption".to_owned(),
-        ));
+    Ok(match given.secret()? {
+        Some(secret) => Secrecy::Password(secret),
+        None => Secrecy::Unsaid,
+    })
+}
+
+/// The password that is to be put beside another one, or in its place.
+///
+/// # Errors
+/// None was given, or it can't be read.
+pub fn new_password(args: &args::KeyNew) -> Result<Secret, Error> {
+    let given = Given {
+        file: args.new_password_file.as_deref(),
+        command: args.new_password_command.as_deref(),
+        variable: NEW_VARIABLE,
+    };
+    let none = || {
+        Error::Usage(format!(
+            "give the new password: --new-password-file FILE, --new-password-command CMD or \
+             {NEW_VARIABLE}"
+        ))
+    };
+    given.secret()?.ok_or_else(none)
+}
+
+/// Where a password is to be found.
+struct Given<'a> {
+    file: Option<&'a Path>,
+    command: Option<&'a str>,
+    variable: &'static str,
+}
+
+impl Given<'_> {
+    fn secret(&self) -> Result<Option<Secret>, Error> {
+        let bytes = if let Some(path) = self.file {
+            std::fs::read(path).map_err(|source| Error::File {
+                path: path.to_owned(),
+                source,
+            })?
+        } else if let Some(command) = self.command {
+            printed(command)?
+        } else if let Some(value) = std::env::var_os(self.variable) {
+            value.into_vec()
+        } else {
+            return Ok(None);
+        };
+        let password = bytes.strip_suffix(b"\n").unwrap_or(&bytes);
+        let password = password.strip_suffix(b"\r").unwrap_or(password);
+        if password.is_empty() {
+            return Err(Error::Usage(
+                "the password is empty; give another, or say --no-encryption".to_owned(),
+            ));
+        }
+        Ok(Some(Secret(password.to_vec())))
     }
-    Ok(Secrecy::Password(Secret(password.to_vec())))
+}
+
+fn printed(command: &str) -> Result<Vec<u8>, Error> {
+    let output = Command::new("sh")
+        .args(["-c", command])
+        .stdin(Stdio::inherit())
+        .stderr(Stdio::inherit())
+        .output();
+    let output = output.map_err(|source| Error::System {
+        action: "the password command can't be run",
+        source,
+    })?;
+    match output.status.success() {
+        true => Ok(output.stdout),
+        false => Err(Error::Usage(format!(
+            "the password command failed ({}); run it by itself: {command}",
+            output.status
+        ))),
+    }
 }
 
 /// `serve --stdio`: the objects of a folder, for this program on another machine.

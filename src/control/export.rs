@@ -7,7 +7,7 @@
 use super::service::Service;
 use crate::archive::{ArchiveError, Facts, Feed, Local};
 use crate::format::frame::{receive, send};
-use crate::format::transfer::{RawChunk, RawRecord, Sent};
+use crate::format::transfer::{Growth, RawChunk, RawRecord, Sent};
 use crate::id::{Epoch, Hash};
 use crate::limits;
 use parking_lot::Mutex;
@@ -22,6 +22,7 @@ use std::sync::Arc;
 enum Want {
     Claim([u8; 16]),
     Facts,
+    Growth(Epoch),
     Begin(Epoch),
     Page,
     Chunks(Vec<Hash>),
@@ -35,6 +36,7 @@ enum Have {
     /// Somebody else sends there.
     Taken,
     Facts(Facts),
+    Growth(Growth),
     Begun(bool),
     Page(Option<Vec<RawRecord>>),
     Chunks(Vec<(Hash, Option<RawChunk>)>),
@@ -111,6 +113,7 @@ pub fn serve(stream: &UnixStream, mut feed: Local) -> io::Result<()> {
                 false => Have::Taken,
             }),
             Want::Facts => feed.facts().map(Have::Facts),
+            Want::Growth(after) => feed.growth(after).map(Have::Growth),
             Want::Begin(after) => feed.begin(after).map(Have::Begun),
             Want::Page => feed.page().map(Have::Page),
             Want::Chunks(hashes) => feed.chunks(&hashes).map(Have::Chunks),
@@ -170,6 +173,13 @@ impl Feed for Remote {
     fn facts(&mut self) -> Result<Facts, ArchiveError> {
         match self.ask(&Want::Facts)? {
             Have::Facts(facts) => Ok(facts),
+            other => strange(other),
+        }
+    }
+
+    fn growth(&mut self, after: Epoch) -> Result<Growth, ArchiveError> {
+        match self.ask(&Want::Growth(after))? {
+            Have::Growth(growth) => Ok(growth),
             other => strange(other),
         }
     }

@@ -45,6 +45,31 @@ pub struct RawChunk {
     pub envelope: Vec<u8>,
 }
 
+/// By how much the regular files of a state, and their bytes, are more than those of another.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Growth {
+    pub files: i64,
+    pub bytes: i64,
+}
+
+impl Growth {
+    /// What is there now in place of what was.
+    pub fn add(&mut self, now: (u64, u64), was: (u64, u64)) {
+        self.files = self
+            .files
+            .saturating_add(now.0.cast_signed() - was.0.cast_signed());
+        self.bytes = self
+            .bytes
+            .saturating_add(now.1.cast_signed() - was.1.cast_signed());
+    }
+
+    /// Files and bytes, of one that had so many.
+    pub fn of(self, files: u64, bytes: u64) -> (u64, u64) {
+        let files = files.saturating_add_signed(self.files);
+        (files, bytes.saturating_add_signed(self.bytes))
+    }
+}
+
 /// What was last sent to a repository. Its epochs are kept: the next set builds on them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Sent {

@@ -36,4 +36,4 @@ pub use paths::{Asked, LeftOut, Options, Overwrite, restore};
 pub use recorded::Recorded;
 pub use steps::{States, carry_out};
 pub use tally::{Change, Tally, Tell, Trouble};
-pub use tree::is_temporary;
+pub use tree::remove_temporary;

@@ -19,8 +19,34 @@ use std::thread;
 /// How the names of files begin that are not complete yet.
 const TEMPORARY: &str = ".rewindfs-restore-";
 
-/// Whether this is the name of a file that a restore which was killed left half-written.
-pub fn is_temporary(name: &[u8]) -> bool {
+/// Removes the files that a restore which was killed left half-written, on the same file system. What
+/// can't be read now is told of when it is written.
+pub fn remove_temporary(live: &Folder) {
+    if let Ok(top) = live.top() {
+        remove_temporary_in(live, &top, top.facts.dev, 0);
+    }
+}
+
+fn remove_temporary_in(live: &Folder, dir: &Item, device: u64, depth: usize) {
+    let Ok(fd) = dir.fd() else { return };
+    for name in live.names(dir).unwrap_or_default() {
+        let Ok(Some(item)) = live.child(dir, &name) else {
+            continue;
+        };
+        match item.facts.kind {
+            Kind::Dir if item.facts.dev == device && depth < limits::RESTORE_DEPTH => {
+                remove_temporary_in(live, &item, device, depth + 1);
+            }
+            Kind::File if is_temporary(&name) => {
+                let _ = backing::unlink_at(fd, &name);
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Whether this is the name of such a file.
+fn is_temporary(name: &[u8]) -> bool {
     let rest = name.strip_prefix(TEMPORARY.as_bytes());
     rest.is_some_and(|rest| {
         rest.iter()

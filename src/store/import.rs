@@ -1,7 +1,8 @@
 //! A store that is made from what another one sent. Until `received` has succeeded it is none.
 //!
 //! 1. Chunks come first, a pack at a time: its chunks, their index entries and the note that it is
-//!    here are one batch, so a process that is killed fetches no pack twice.
+//!    here are one batch, and the note stays until the recovery has ended: a process that is killed,
+//!    also while it writes files, fetches no pack twice.
 //! 2. Every record is decoded before it is written, every chunk hashed.
 //! 3. References and the sum are not believed but counted; the state must be that of the header.
 
@@ -66,9 +67,30 @@ impl Store {
     /// # Errors
     /// A store that can't be written.
     pub fn end_recovering(&self) -> Result<()> {
-        let mut batch = Batch::default();
+        let mut batch = self.forget_received()?;
         batch.delete(Family::Meta, meta::RECOVERING);
         self.write(batch, Durability::Synced)
+    }
+
+    /// Something of what came is to be given up: whoever begins again fetches it anew, as it may be
+    /// there then.
+    ///
+    /// # Errors
+    /// A store that can't be read or written.
+    pub fn doubt_received(&self) -> Result<()> {
+        let batch = self.forget_received()?;
+        self.write(batch, Durability::Synced)
+    }
+
+    fn forget_received(&self) -> Result<Batch> {
+        let mut batch = Batch::default();
+        let view = self.view();
+        let mut notes = view.prefix(Family::Meta, &key::meta_prefix(meta::RECEIVED))?;
+        while let Some((key, _)) = notes.item() {
+            batch.delete(Family::Meta, key);
+            notes.step()?;
+        }
+        Ok(batch)
     }
 
     /// Takes the chunks of a pack.
@@ -162,15 +184,6 @@ impl Store {
         drop(view);
         let mut batch = Batch::default();
         put_sum(&mut batch, to, &sum);
-        let prefix = key::meta_prefix(meta::RECEIVED);
-        let notes = self.view();
-        let mut scan = notes.prefix(Family::Meta, &prefix)?;
-        while let Some((key, _)) = scan.item() {
-            batch.delete(Family::Meta, key);
-            scan.step()?;
-        }
-        drop(scan);
-        drop(notes);
         self.write(batch, Durability::Synced)?;
         for family in Family::ALL {
             self.kv.flush(family)?;

@@ -15,12 +15,10 @@ use super::{Result, Store, StoreError, StoreOptions, meta, salvage};
 use crate::format::key::Family;
 use crate::format::record::LiveEntry;
 use crate::format::{key, value};
-use crate::id::ChunkNumber;
+use crate::id::{ChunkNumber, random};
 use crate::time::Timestamp;
 use parking_lot::{Mutex, RwLock};
 use std::collections::HashMap;
-use std::fs::File;
-use std::io::Read;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
@@ -131,7 +129,7 @@ impl Store {
     fn initialise(&self) -> Result<()> {
         let mut batch = Batch::default();
         batch.put(Family::Meta, meta::FORMAT, value::pack(&FORMAT));
-        batch.put(Family::Meta, meta::STORE, value::pack(&random()?));
+        batch.put(Family::Meta, meta::STORE, value::pack(&new_name()?));
         self.write(batch, Durability::Synced)
     }
 
@@ -165,7 +163,7 @@ impl Store {
     }
 
     fn begin_lineage(&self) -> Result<()> {
-        let lineage = random()?;
+        let lineage = new_name()?;
         let mut batch = Batch::default();
         batch.put(Family::Meta, meta::LINEAGE, value::pack(&lineage));
         self.write(batch, Durability::Synced)?;
@@ -219,13 +217,9 @@ impl Store {
     }
 }
 
-fn random() -> Result<[u8; 16]> {
-    let mut bytes = [0; 16];
-    File::open("/dev/urandom")
-        .and_then(|mut file| file.read_exact(&mut bytes))
-        .map_err(|source| StoreError::Io {
-            action: "read random numbers",
-            source,
-        })?;
-    Ok(bytes)
+fn new_name() -> Result<[u8; 16]> {
+    random().map_err(|source| StoreError::Io {
+        action: "read random numbers",
+        source,
+    })
 }

@@ -7,9 +7,11 @@ use super::line::ChangeLine;
 use super::{Result, Store, StoreError};
 use crate::format::key::{self, Family};
 use crate::format::record::*;
+use crate::format::transfer::Growth;
 use crate::format::value::{self, BadValue};
 use crate::id::*;
 use serde::de::DeserializeOwned;
+use std::collections::HashSet;
 use std::fmt;
 use std::sync::Arc;
 
@@ -220,8 +222,39 @@ impl View<'_> {
         Ok(names)
     }
 
+    /// How the regular files of a state, and their bytes, are more than those of a kept state before
+    /// it (after `NONE`, all of them): what it takes grows with what has changed, not with the tree.
+    pub fn growth(&self, after: Epoch, to: Epoch) -> Result<Growth> {
+        let mut growth = Growth::default();
+        if after == Epoch::NONE {
+            let (files, bytes) = self.data_at(to)?;
+            growth.add((files, bytes), (0, 0));
+            return Ok(growth);
+        }
+        let from = key::epoch(after.next());
+        let mut lines = self.range(Family::Changes, &from, &key::epoch(to.next()))?;
+        let mut changed = HashSet::new();
+        while let Some((line, _)) = lines.item() {
+            if let (_, id, None) = key::unpack_change(line)? {
+                changed.insert(id);
+            }
+            lines.step()?;
+        }
+        let data = |version: Option<(Epoch, InodeVersion)>| match version {
+            Some((_, InodeVersion::Present(inode))) if inode.kind == Kind::File => (1, inode.size),
+            _ => (0, 0),
+        };
+        for id in changed {
+            growth.add(
+                data(self.inode_at(id, to)?),
+                data(self.inode_at(id, after)?),
+            );
+        }
+        Ok(growth)
+    }
+
     /// The regular files of a state, and their bytes: one walk over all versions.
-    pub fn data_at(&self, at: Epoch) -> Result<(u64, u64)> {
+    fn data_at(&self, at: Epoch) -> Result<(u64, u64)> {
         let mut scan = self.from(Family::Inodes, &[])?;
         let (mut files, mut bytes) = (0, 0_u64);
         let mut seen = None;

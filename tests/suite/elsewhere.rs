@@ -1,6 +1,10 @@
 //! `backup`, `backups`, `recover`: a directory is sent elsewhere and comes back on a machine that has
 //! nothing but the place and the password.
 
+mod key;
+mod parts;
+mod resume;
+
 use crate::harness::compare::{Except, Tree};
 use crate::harness::mount::names;
 use crate::harness::run::wait;
@@ -10,7 +14,7 @@ use crate::harness::{
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 const PASSWORD: &str = "correct horse";
 
@@ -227,11 +231,6 @@ fn each_kind_of_set_brings_back_its_state_also_of_an_unmounted_directory() {
         .ok()
         .says("from set 3");
     trees[2].must_equal(&Tree::read(&to), RECOVERED, "by its time");
-    // Single files, without their history.
-    let to = sandbox.join("only");
-    recover(&sandbox, &to, &["file-5"]).ok();
-    assert_eq!(names(&to), ["file-5"]);
-    assert!(!sandbox.join(".only.rewind").exists());
 }
 
 #[test]
@@ -457,51 +456,6 @@ fn after_the_loss_of_all_of_it_a_state_comes_back_that_was_there() {
             "f{k}: {round}, done: {done}"
         );
     }
-    again.command("verify").arg("--data").run().ok();
-    again.umount();
-}
-
-/// Killed at any moment, the same command goes on, and ends with the same.
-#[test]
-fn a_recovery_that_is_killed_goes_on() {
-    let sandbox = Sandbox::new("elsewhere-killed");
-    let mounted = sandbox.mount("");
-    for n in 0..sized(60, 20) {
-        write(mounted.join(&format!("file-{n}")), noise(n, 1 << 20));
-    }
-    backup(&sandbox, &[]).ok();
-    let whole = Tree::read(&sandbox.work());
-    mounted.umount();
-    let to = sandbox.join("again");
-    let mut killed = 0;
-    let done = sandbox.join(".again.rewind");
-    for round in 0..sized(20_u64, 8) {
-        // It had ended, but for its exit.
-        if done.exists() {
-            break;
-        }
-        let command = Cmd::rewindfs()
-            .arg("recover")
-            .arg(place(&sandbox))
-            .arg("--to")
-            .arg(&to);
-        let mut child = with_password(command).spawn();
-        let since = Instant::now();
-        let ended = wait(&mut child, Duration::from_millis(150 + 60 * round));
-        if ended.is_some_and(|status| status.success()) {
-            break;
-        }
-        assert!(ended.is_none(), "it failed after {:?}", since.elapsed());
-        sys::kill(i32::try_from(child.id()).expect("a pid"), libc::SIGKILL);
-        wait(&mut child, Duration::from_secs(10));
-        killed += 1;
-    }
-    assert!(killed > 0);
-    if !done.exists() {
-        recover(&sandbox, &to, &[]).ok();
-    }
-    whole.must_equal(&Tree::read(&to), RECOVERED, "the directory");
-    let again = mount(&to);
     again.command("verify").arg("--data").run().ok();
     again.umount();
 }

@@ -94,7 +94,7 @@ fn without_a_pack_everything_comes_back_that_does_not_need_it() {
     let catalog = repository.catalog().unwrap();
     let chain = repository.chain(&catalog, last.number).unwrap();
     assert_eq!(
-        repository.lacking(&chain).unwrap(),
+        repository.held().unwrap().lacking(&chain),
         [(last.number, pack.clone())]
     );
     let (_folder, outcome, store) = fetch(&place, last.number, true);
@@ -149,13 +149,18 @@ fn who_begins_again_goes_on_where_he_was() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("store");
     let mut store = Store::create(&path, StoreOptions::default()).unwrap();
+    // Indexes and segments come again each time.
+    let sets = catalog.sets.values().flat_map(|set| &set.objects);
+    let records = sets
+        .filter(|object| object.kind != ObjectKind::Pack)
+        .count() as u64;
     let (mut fetched, mut tries) = (0, 0);
     loop {
         tries += 1;
         let asked = std::sync::atomic::AtomicU64::new(0);
-        let enough = || asked.fetch_add(1, std::sync::atomic::Ordering::Relaxed) >= 3;
+        let enough = || asked.fetch_add(1, std::sync::atomic::Ordering::Relaxed) >= records + 3;
         let before = store.received_packs().unwrap().len() as u64;
-        let outcome = gather(&repository, &catalog, last, &store, false, &|_| (), &enough);
+        let outcome = gather(&repository, &catalog, last, &store, false, &enough);
         match outcome {
             Ok(outcome) => {
                 assert_eq!(outcome.kept, before);
@@ -169,11 +174,8 @@ fn who_begins_again_goes_on_where_he_was() {
                 drop(store);
                 store = Store::open(&path, StoreOptions::default()).unwrap();
                 if now == before {
-                    // All packs are here; what is left is records.
-                    let outcome =
-                        gather(&repository, &catalog, last, &store, false, &|_| (), &|| {
-                            false
-                        });
+                    // All packs are here.
+                    let outcome = gather(&repository, &catalog, last, &store, false, &|| false);
                     assert_eq!(outcome.unwrap().fetched, 0);
                     break;
                 }
@@ -187,6 +189,12 @@ fn who_begins_again_goes_on_where_he_was() {
         .filter(|object| object.name().starts_with("packs/"))
         .count() as u64;
     assert_eq!(fetched, packs);
+    check(&store, &world, Epoch::NONE, Epoch(24));
+    // Also when all that is left is to write the files.
+    let again = gather(&repository, &catalog, last, &store, false, &|| false).unwrap();
+    assert_eq!((again.fetched, again.kept), (0, packs));
+    store.end_recovering().unwrap();
+    assert!(store.received_packs().unwrap().is_empty());
     check(&store, &world, Epoch::NONE, Epoch(24));
 }
 

@@ -1,13 +1,16 @@
 //! Sets and repositories as a whole: random histories are sent to a folder, and what comes back is
 //! held against what was there.
 
+mod cost;
 mod damage;
+mod faults;
+mod faulty;
+mod others;
 mod sets;
 mod world;
 
-use super::backup::{Facts, Feed};
 use super::*;
-use crate::format::transfer::{RawChunk, RawRecord, Sent};
+use crate::format::transfer::{Growth, RawChunk, RawRecord, Sent};
 use crate::id::{Epoch, Hash};
 use crate::store::{Store, StoreOptions};
 use std::path::Path;
@@ -94,15 +97,31 @@ fn fetch(
 fn fetch_into(place: &Place, number: u64, partial: bool, store: &Store) -> Result<Outcome> {
     let repository = place.open();
     let catalog = repository.catalog()?;
-    gather(
-        &repository,
-        &catalog,
+    gather(&repository, &catalog, number, store, partial, &|| false)
+}
+
+fn gather(
+    repository: &Repository,
+    catalog: &Catalog,
+    number: u64,
+    store: &Store,
+    partial: bool,
+    cancelled: &(dyn Fn() -> bool + Sync),
+) -> Result<Outcome> {
+    let gather = Gather {
+        repository,
+        catalog,
         number,
         store,
         partial,
-        &|_| (),
-        &|| false,
-    )
+        progress: &|_| (),
+        cancelled,
+        others: &[],
+        standing: Standing::default(),
+    };
+    let mut gathering = gather.begin()?;
+    gathering.rest()?;
+    gathering.end()
 }
 
 /// That a store which was made from a set holds what was there, and is sound.
@@ -176,6 +195,10 @@ impl Feed for Disturbed<'_> {
 
     fn facts(&mut self) -> Result<Facts> {
         self.inner.facts()
+    }
+
+    fn growth(&mut self, after: Epoch) -> Result<Growth> {
+        self.inner.growth(after)
     }
 
     fn begin(&mut self, after: Epoch) -> Result<bool> {

@@ -25,6 +25,12 @@ fn every_kind_brings_back_every_state_and_what_was_deleted_stays_deleted() {
             }
             let set = send(&place, &world, kind);
             assert_eq!(set.kind == SetKind::Full, kind == Kind::Full);
+            let files = &world.truth[&set.to];
+            let bytes: usize = files.values().map(Vec::len).sum();
+            assert_eq!(
+                (set.files, set.data_bytes),
+                (files.len() as u64, bytes as u64)
+            );
             sets.push(set);
         }
         for set in &sets {
@@ -412,6 +418,25 @@ fn a_name_that_was_given_or_taken_away_since_makes_a_set() {
         assert_eq!(found.map(|(name, _)| name).collect::<Vec<_>>(), names);
         check(&store, &world, Epoch::NONE, epoch);
     }
+}
+
+/// A name that only earlier sets know is found in the newest of these.
+#[test]
+fn the_names_of_each_set_are_told() {
+    let place = Place::encrypted();
+    let mut world = World::new(19);
+    for _ in 0..30 {
+        world.step();
+    }
+    world.name("early", Epoch(30));
+    let first = send(&place, &world, Kind::Full);
+    world.store.rename_snapshot("early", "late", 0).unwrap();
+    world.step();
+    let second = send(&place, &world, Kind::Incremental);
+    let repository = place.open();
+    assert!(first.of_kind(ObjectKind::Segment).count() > 2);
+    assert_eq!(repository.names(&first).unwrap(), ["early"]);
+    assert_eq!(repository.names(&second).unwrap(), ["late"]);
 }
 
 /// Somebody else's next set must not remove what one that is under way has sent.

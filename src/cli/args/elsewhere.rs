@@ -3,7 +3,7 @@
 use super::{Dir, StoreArg};
 use crate::format::replica::PasswordSource;
 use clap::Args as ClapArgs;
-use clap::ValueEnum;
+use clap::{Subcommand, ValueEnum};
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
@@ -114,12 +114,83 @@ pub struct Backups {
     pub json: bool,
 }
 
+/// `key`.
+#[derive(Debug, ClapArgs)]
+pub struct Key {
+    #[command(subcommand)]
+    pub action: KeyAction,
+}
+
+/// What is done with the passwords of a place.
+#[derive(Debug, Subcommand)]
+pub enum KeyAction {
+    /// Show which there are, and which one was given
+    List(KeyList),
+    /// Add another one that opens it as well
+    Add(KeyNew),
+    /// Put another one in place of the one that was given
+    Change(KeyNew),
+    /// Remove one; the last one stays
+    Remove(KeyRemove),
+}
+
+/// `key list`.
+#[derive(Debug, ClapArgs)]
+pub struct KeyList {
+    /// The place: a folder, file:///FOLDER, s3://BUCKET/PREFIX, gs://..., az://...
+    #[arg(value_name = "URL")]
+    pub url: String,
+    #[command(flatten)]
+    pub opening: Opening,
+    /// One JSON object a line
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `key add` and `key change`.
+#[derive(Debug, ClapArgs)]
+pub struct KeyNew {
+    /// The place: a folder, file:///FOLDER, s3://BUCKET/PREFIX, gs://..., az://...
+    #[arg(value_name = "URL")]
+    pub url: String,
+    /// The new password is in this file, without its last newline (or in REWINDFS_NEW_PASSWORD)
+    #[arg(long, value_name = "FILE", conflicts_with = "new_password_command")]
+    pub new_password_file: Option<PathBuf>,
+    /// The new password is what this command prints
+    #[arg(long, value_name = "CMD")]
+    pub new_password_command: Option<String>,
+    #[command(flatten)]
+    pub opening: Opening,
+    /// Print the result as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `key remove`.
+#[derive(Debug, ClapArgs)]
+pub struct KeyRemove {
+    /// The place: a folder, file:///FOLDER, s3://BUCKET/PREFIX, gs://..., az://...
+    #[arg(value_name = "URL")]
+    pub url: String,
+    /// Which one, as `key list` shows it
+    #[arg(value_name = "KEY")]
+    pub key: String,
+    #[command(flatten)]
+    pub opening: Opening,
+    /// Print the result as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
 /// `recover`.
 #[derive(Debug, ClapArgs)]
 pub struct Recover {
     /// The place: a folder, ssh://HOST/FOLDER, s3://BUCKET/PREFIX, gs://..., az://...
     #[arg(value_name = "URL")]
     pub url: String,
+    /// Another place with the same, asked for what the first does not give; may be given several times
+    #[arg(long, value_name = "URL")]
+    pub also: Vec<String>,
     /// The directory that is to be there again: none yet, or an empty one
     #[arg(long, value_name = "DIR")]
     pub to: PathBuf,
@@ -132,6 +203,9 @@ pub struct Recover {
     /// From the set of this number, and those that it needs
     #[arg(long, value_name = "N")]
     pub set: Option<u64>,
+    /// What this pattern, as in a .gitignore, matches comes first; may be given several times
+    #[arg(long, value_name = "PATTERN", conflicts_with = "paths")]
+    pub first: Vec<String>,
     /// Go on without what is missing or damaged there
     #[arg(long)]
     pub partial: bool,

@@ -67,6 +67,14 @@ const GROUPS: [(&str, &[(&str, &str)]); 6] = [
                 "recover backups",
                 "Get it back from there; show what is there",
             ),
+            (
+                "key",
+                "Passwords of a place for backups: list, add, change, remove",
+            ),
+            (
+                "replica",
+                "Copies elsewhere that are kept up to date by themselves",
+            ),
         ],
     ),
     (

@@ -16,7 +16,7 @@ use crate::archive::{
 use crate::control::client::Wait;
 use crate::control::export;
 use crate::control::locate::Place;
-use crate::control::request::{Answer, Request};
+use crate::control::request::{Answer, Progress, Request};
 use crate::control::when::When;
 use crate::time::TimeZone;
 use parking_lot::Mutex;
@@ -104,6 +104,16 @@ impl Line {
     pub(super) fn is_pressed(&self) -> bool {
         let pressed = self.meter.lock().interrupted();
         self.pressed.fetch_or(pressed, Ordering::Relaxed) || pressed
+    }
+}
+
+impl Wait for Line {
+    fn progress(&self, progress: &Progress) {
+        self.meter.lock().progress(progress);
+    }
+
+    fn interrupted(&self) -> bool {
+        self.is_pressed()
     }
 }
 
@@ -197,12 +207,12 @@ pub(super) fn apart(url: &str, place: &Place) -> Result<(), Error> {
 pub(super) fn with_feed<T>(
     place: &Place,
     to: Option<u64>,
-    line: &Line,
+    meter: &dyn Wait,
     work: impl FnOnce(&mut dyn Feed) -> Result<T, Error>,
 ) -> Result<T, Error> {
     match Reach::open(place, &Request::Export { to })? {
         Reach::Daemon(client) => {
-            let remote = client.export(to, &*line.meter.lock());
+            let remote = client.export(to, meter);
             work(&mut remote.map_err(|error| super::super::error::answered(error, &place.dir))?)
         }
         Reach::Here(service) => {
@@ -276,6 +286,7 @@ pub fn list(args: &args::Backups) -> Result<Exit, Error> {
     let encrypted = repository.cipher.encrypts();
     let mut out = stdout().lock();
     let zone = TimeZone::system();
+    let held = repository.held()?;
     for set in catalog.sets.values() {
         let mut problems = Vec::new();
         if args.verify {
@@ -290,7 +301,7 @@ pub fn list(args: &args::Backups) -> Result<Exit, Error> {
                 }
             }
         } else {
-            let lacking = repository.lacking(&[set])?.into_iter();
+            let lacking = held.lacking(&[set]).into_iter();
             problems = lacking
                 .map(|(_, name)| format!("{name} is missing or cut off"))
                 .collect();

@@ -8,6 +8,7 @@ mod diff;
 mod events;
 mod find;
 mod keep;
+mod key;
 mod list;
 mod list_log;
 mod log;
@@ -67,6 +68,7 @@ pub fn run(command: Command) -> Result<Exit, Error> {
         Command::Backup(args) => backup::run(&args),
         Command::Backups(args) => backup::list(&args),
         Command::Recover(args) => recover::run(&args),
+        Command::Key(args) => key::run(&args),
         Command::Replica(args) => replica::run(&args),
         Command::Attend(args) => super::attend::run(&args),
         Command::Sync(args) => sync::run(&args),

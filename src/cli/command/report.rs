@@ -27,6 +27,7 @@ enum Line<'a> {
     Conflict { path: &'a str, reason: &'a str },
     NotRecoverable { path: &'a str, reason: &'a str },
     Kept { path: &'a str, reason: &'a str },
+    LeftOut { path: &'a str, reason: &'a str },
     Summary(Summary<'a>),
 }
 
@@ -49,6 +50,8 @@ pub struct Report {
     dry_run: bool,
     meter: parking_lot::Mutex<Meter>,
     interrupt: Interrupt,
+    /// Into a directory in which nothing was: what stays as it is, is not there.
+    is_recovery: bool,
 }
 
 impl Report {
@@ -59,6 +62,15 @@ impl Report {
             dry_run,
             meter: parking_lot::Mutex::new(Meter::new(what)),
             interrupt,
+            is_recovery: false,
+        }
+    }
+
+    /// Of a recovery.
+    pub fn of_recovery(json: bool, interrupt: Interrupt) -> Report {
+        Report {
+            is_recovery: true,
+            ..Report::new(json, false, "recover", interrupt)
         }
     }
 
@@ -179,11 +191,14 @@ impl Tell for Report {
     }
 
     fn kept(&self, path: &[u8], reason: &str) {
-        if self.json {
-            let path = &String::from_utf8_lossy(path);
-            self.json(&Line::Kept { path, reason });
-        } else {
-            let _ = writeln!(std::io::stderr(), "kept: {}: {reason}", shown_path(path));
+        let text = &String::from_utf8_lossy(path);
+        match (self.json, self.is_recovery) {
+            (true, true) => self.json(&Line::LeftOut { path: text, reason }),
+            (true, false) => self.json(&Line::Kept { path: text, reason }),
+            (false, is_recovery) => {
+                let what = if is_recovery { "left out" } else { "kept" };
+                let _ = writeln!(std::io::stderr(), "{what}: {}: {reason}", shown_path(path));
+            }
         }
     }
 
