@@ -16,6 +16,8 @@ const TRAFFIC: [i64; 4] = [
 ];
 
 /// Calls for each file, in hundredths: requests, and all others.
+/// Once in a second /proc is asked who it is: the bounds below leave room for that, not for one more
+/// call for each file.
 fn for_each(calls: &Calls) -> (u64, u64) {
     let requests = calls.get(&libc::SYS_writev).copied().unwrap_or(0);
     let others = calls
@@ -47,7 +49,7 @@ fn a_file_takes_no_more_system_calls_than_it_must() {
     fs::create_dir(&from).expect("a folder");
     let path = |n: u64| from.join(format!("file-{n:04}"));
     write(from.join("first"), "what is the first costs more");
-    count(&mount, "to make and write", (520, 740), || {
+    count(&mount, "to make and write", (520, 780), || {
         for n in 0..FILES {
             write(path(n), "some bytes");
         }
@@ -59,19 +61,19 @@ fn a_file_takes_no_more_system_calls_than_it_must() {
     };
     count(&mount, "to look after a write", (110, 110), look);
     count(&mount, "to look again", (5, 5), look);
-    count(&mount, "to read what was written", (310, 310), || {
+    count(&mount, "to read what was written", (110, 260), || {
         for n in 0..FILES {
             assert_eq!(fs::read(path(n)).expect("it is there"), b"some bytes");
         }
     });
     fs::rename(&from, &to).expect("it can be moved");
     fs::rename(&to, &from).expect("and back");
-    count(&mount, "to rename", (310, 520), || {
+    count(&mount, "to rename", (310, 570), || {
         for n in 0..FILES {
             fs::rename(path(n), from.join(format!("renamed-{n}"))).expect("it can be renamed");
         }
     });
-    count(&mount, "to remove", (210, 630), || {
+    count(&mount, "to remove", (210, 670), || {
         for n in 0..FILES {
             fs::remove_file(from.join(format!("renamed-{n}"))).expect("it can be removed");
         }
