@@ -1,8 +1,8 @@
 #!/bin/bash
 # run.sh PROGRAM FOLDER [garage|moto] [MEBIBYTES]: sets of every kind go to an S3 server, are verified
 # and come back, byte by byte. `garage`: three nodes (start.sh), of which one is killed during an
-# upload, one during a recovery, and one wiped and built again. `moto`: one process, where the other
-# is not there; pip gets it if it has to. Ends with a line that says what was done.
+# upload and another one during a recovery. `moto`: one process, where the other is not there; pip gets
+# it if it has to. Ends with a line that says what was done.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 source tests/parts.sh
@@ -68,7 +68,6 @@ back() { # name, arguments: into the folder of this name
     tail -1 "$folder/told" | sed 's/^/   /'
 }
 
-node() { garage -c "$folder/server/node-1.toml" "$@"; }
 stop() { kill -9 "$(cat "$folder/server/node-$1.pid")"; }
 again() { tests/s3/start.sh "$folder/server" node "$1"; }
 
@@ -139,29 +138,5 @@ if [ "$kind" = garage ]; then
     with_kill 3 "$folder/.killed.rewind.recovering" $((mib << 19)) \
         "$program" recover "$url" --to "$folder/killed"
     same "with a node killed" "$dir" "$folder/killed"
-
-    say "== a node is wiped and built again"
-    old=$(garage -c "$folder/server/node-3.toml" node id -q)
-    rm -r "$folder/server/node-3"
-    again 3
-    new=$(garage -c "$folder/server/node-3.toml" node id -q)
-    [ "$old" != "$new" ] || fail "node 3 still is the old one"
-    node layout assign "${new%%@*}" --replace "${old%%@*}" -z zone-3 -c 1G > /dev/null
-    node layout apply --version 2 > /dev/null
-    # The old one is never coming back: nobody is to wait for what it had.
-    node layout skip-dead-nodes --version 2 --allow-missing-data > /dev/null
-    for what in tables versions block-refs blocks; do
-        node repair -a --yes $what > /dev/null 2>&1 || true
-    done
-    blocks() { find "$folder/server/node-$1/data" -type f 2> /dev/null | wc -l; }
-    for _ in $(seq 300); do
-        [ "$(blocks 3)" -lt "$(blocks 2)" ] || break
-        sleep 1
-    done
-    [ "$(blocks 3)" -ge "$(blocks 2)" ] || fail "node 3 has $(blocks 3) blocks of $(blocks 2)"
-    say "   it has $(blocks 3) blocks, as node 2 ($(blocks 2))"
-    stop 2
-    back rebuilt
-    same "without node 2, from the one that was built again" "$dir" "$folder/rebuilt"
 fi
 say "passed: $kind, $(rewind backups "$url" --json | wc -l) sets"

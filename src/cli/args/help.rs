@@ -62,18 +62,13 @@ const GROUPS: [(&str, &[(&str, &str)]); 6] = [
     (
         "Elsewhere",
         &[
-            ("backup", ""),
             (
-                "recover backups",
-                "Get it back from there; show what is there",
+                "backup replica",
+                "Send what is new elsewhere; have copies that follow",
             ),
             (
-                "key",
-                "Passwords of a place for backups: list, add, change, remove",
-            ),
-            (
-                "replica",
-                "Copies elsewhere that are kept up to date by themselves",
+                "recover backups key",
+                "Get it back; show what is there; passwords",
             ),
         ],
     ),
