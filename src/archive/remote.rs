@@ -153,7 +153,12 @@ impl Remote {
                 Ok(told)
             }
             // The next question takes a new line.
-            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    io::ErrorKind::UnexpectedEof | io::ErrorKind::BrokenPipe
+                ) =>
+            {
                 Err(format!("{} ended", self.command.join(" ")))
             }
             Err(error) => Err(error.to_string()),

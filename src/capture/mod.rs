@@ -18,6 +18,7 @@ mod clock;
 mod commit;
 mod content;
 mod deed;
+mod elsewhere;
 pub mod epoch;
 #[cfg(test)]
 mod failing_scan;
@@ -45,6 +46,7 @@ mod work;
 
 pub use alarm::{words as alarm_words, words_for_all as alarm_words_for_all};
 pub use deed::{ContentChange, NameChange, Touch, Wait};
+pub use elsewhere::{Followed, Reached, Standing, Ticket};
 pub use full::Checked;
 pub use heavy::words as hint_words;
 pub use hooks::Hooks;
@@ -137,6 +139,8 @@ pub enum CaptureError {
     TimedOut,
     #[error("whoever asked for it has gone")]
     Cancelled,
+    #[error("it is recorded, but not at {0} yet")]
+    NotElsewhere(String),
     #[error("nothing is being recorded: {0}")]
     Stopped(String),
     #[error(transparent)]
@@ -215,6 +219,7 @@ pub struct Recorder {
     watch: Mutex<alarm::Watch>,
     heavy: Mutex<heavy::Heavy>,
     unimported: unimported::Unimported,
+    elsewhere: elsewhere::Elsewhere,
 }
 
 /// Whether no state of a store is whole yet: the next scan is the first import.
@@ -298,6 +303,7 @@ impl Recorder {
             watch: Mutex::default(),
             heavy: Mutex::default(),
             unimported: unimported::Unimported::default(),
+            elsewhere: elsewhere::Elsewhere::default(),
             store,
             options,
         }))

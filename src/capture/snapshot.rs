@@ -181,7 +181,7 @@ impl Recorder {
         Ok(snapshot)
     }
 
-    fn flush_mappings(&self) -> bool {
+    pub(super) fn flush_mappings(&self) -> bool {
         let flusher = self.flusher.lock().clone();
         flusher.is_none_or(|flusher| flusher.flush(FLUSH))
     }
@@ -289,7 +289,7 @@ impl Recorder {
         self.sync_cut(patience)
     }
 
-    fn sync_cut(&self, patience: Patience<'_>) -> Result<(), CaptureError> {
+    pub(super) fn sync_cut(&self, patience: Patience<'_>) -> Result<(), CaptureError> {
         if !self.trouble.is_recording() {
             return Err(CaptureError::Stopped(self.trouble.reason()));
         }

@@ -10,8 +10,10 @@ use crate::archive::{ArchiveError, Backup, Confirm, Feed, Kind, Plan, Repository
 use crate::control::client::{Client, ClientError, Wait};
 use crate::control::folder::Folder;
 use crate::control::request::{Answer, Progress, Request};
+use crate::control::when::When;
 use crate::format::replica::{Replica, ReplicaMode};
 use crate::limits;
+use crate::time::Timestamp;
 use parking_lot::{Condvar, Mutex};
 use std::io::Read;
 use std::sync::Arc;
@@ -21,6 +23,9 @@ use std::time::{Duration, Instant};
 
 /// How long the daemon is left alone after it could not be asked.
 const PAUSE: Duration = Duration::from_millis(500);
+
+/// Before anything is recorded.
+const NOTHING: (u64, When) = (0, When(Timestamp(0)));
 
 /// Nobody waits for the answers, and nobody interrupts.
 struct Nobody;
@@ -34,15 +39,15 @@ impl Wait for Nobody {
 }
 
 /// What the daemon said last.
-#[derive(Default)]
 struct News {
     state: Mutex<Newest>,
     changed: Condvar,
 }
 
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Copy)]
 struct Newest {
-    epoch: u64,
+    /// The newest state, and the last change of the list of names.
+    recorded: (u64, When),
     ending: bool,
 }
 
@@ -58,17 +63,29 @@ pub fn run(args: &args::Attend) -> Result<Exit, Error> {
     let folder = Folder::open(&args.store).map_err(crate::control::open::OpenError::from)?;
     let folder = Arc::new(folder);
     end_with_the_daemon();
-    let news = Arc::new(News::default());
+    let news = Arc::new(News {
+        state: Mutex::new(Newest {
+            recorded: NOTHING,
+            ending: false,
+        }),
+        changed: Condvar::new(),
+    });
     let mut wards: Vec<Ward> = Vec::new();
-    let (mut than, mut generation) = (0, u64::MAX);
+    let (mut recorded, mut generation) = (NOTHING, u64::MAX);
     loop {
-        let asked = ask(&folder, &Request::News { than, generation });
-        let (newest, now, ending) = match asked {
+        let (than, listed) = recorded;
+        let news_since = Request::News {
+            than,
+            listed,
+            generation,
+        };
+        let (newest, now, ending) = match ask(&folder, &news_since) {
             Ok(Answer::News {
                 newest,
+                listed,
                 generation,
                 ending,
-            }) => (newest, generation, ending),
+            }) => ((newest, listed), generation, ending),
             Ok(_) | Err(ClientError::NoDaemon) => return Ok(Exit::Done),
             Err(_) => {
                 thread::sleep(PAUSE);
@@ -84,11 +101,8 @@ pub fn run(args: &args::Attend) -> Result<Exit, Error> {
             reconcile(&mut wards, replicas, &folder, &news);
             generation = read;
         }
-        than = newest;
-        *news.state.lock() = Newest {
-            epoch: newest,
-            ending,
-        };
+        recorded = newest;
+        *news.state.lock() = Newest { recorded, ending };
         news.changed.notify_all();
         if ending {
             break;
@@ -158,14 +172,15 @@ struct Attendant {
 
 impl Attendant {
     fn attend(mut self) {
-        let mut sent = 0;
+        let mut sent = NOTHING;
         let mut last: Option<Instant> = None;
         let mut pause = limits::REPLICA_FIRST_PAUSE;
         while self.wait(sent, last) {
             last = Some(Instant::now());
+            let recorded = self.news.state.lock().recorded;
             let trouble = match self.push() {
-                Ok(epoch) => {
-                    sent = epoch;
+                Ok(()) => {
+                    sent = recorded;
                     pause = limits::REPLICA_FIRST_PAUSE;
                     None
                 }
@@ -180,7 +195,12 @@ impl Attendant {
             let failed = trouble.is_some();
             let url = self.replica.url.clone();
             // A daemon that can't be told now is told the next time, or has ended.
-            let _ = ask(&self.folder, &Request::ReplicaTold { url, trouble });
+            let told = Request::ReplicaTold {
+                url,
+                trouble,
+                there: (!failed).then_some(sent),
+            };
+            let _ = ask(&self.folder, &told);
             if failed {
                 self.repository = None;
                 last = None;
@@ -194,10 +214,10 @@ impl Attendant {
     }
 
     /// Until there is something to do. False: there never will be.
-    fn wait(&self, sent: u64, last: Option<Instant>) -> bool {
+    fn wait(&self, sent: (u64, When), last: Option<Instant>) -> bool {
         let mut state = self.news.state.lock();
         loop {
-            let behind = state.epoch > sent;
+            let behind = state.recorded != sent && state.recorded.0 > 0;
             let since = last.map(|last| last.elapsed());
             let (due, rest) = match self.replica.mode {
                 ReplicaMode::Passive { every } => {
@@ -230,12 +250,11 @@ impl Attendant {
         }
     }
 
-    /// Sends what is recorded now and not there; the answer is the epoch up to which all is there.
-    fn push(&mut self) -> Result<u64, Error> {
+    /// Sends what is recorded now and not there.
+    fn push(&mut self) -> Result<(), Error> {
         let feed = Client::connect(&self.folder).and_then(|client| client.export(None, &Nobody));
         let mut feed = feed.map_err(|error| Error::Usage(error.to_string()))?;
         let facts = feed.facts()?;
-        let to = facts.to.0;
         let repository = match self.repository.take() {
             Some(repository) => repository,
             None => {
@@ -255,6 +274,6 @@ impl Attendant {
             cancelled: &|| self.stop.load(Ordering::Acquire),
         };
         backup.run(&mut feed, facts)?;
-        Ok(to)
+        Ok(())
     }
 }

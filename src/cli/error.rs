@@ -236,6 +236,7 @@ fn advice(refusal: &Refusal, dir: &Path) -> String {
         Refusal::BadPattern { .. } => "; write it as a line of .gitignore".to_owned(),
         Refusal::NoSnapshot { .. } => format!("; those that exist: rewindfs list {dir}"),
         Refusal::NoDoing { .. } => format!("; look at the list: rewindfs undo {dir}"),
+        Refusal::NotElsewhere { .. } => format!("; see: rewindfs replica list {dir}"),
         Refusal::NoReplica { .. } => format!("; those that exist: rewindfs replica list {dir}"),
         Refusal::NoFull => format!("; make one: rewindfs snapshot {dir} --full"),
         Refusal::NoState { .. } => {

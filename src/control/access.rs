@@ -196,6 +196,7 @@ mod tests {
                 files_left_out: 0,
                 changed_by_themselves: Some(vec!["salaries".to_owned()]),
                 before: None,
+                late: None,
             });
             who.censor(&mut answer);
             match answer {

@@ -21,6 +21,9 @@ pub enum Error {
     Exists { name: String },
     #[error("there is no snapshot {name}")]
     NoSnapshot { name: String },
+    /// A synchronous replica that is to be waited for strictly.
+    #[error("it is recorded here, but not at {places} yet")]
+    NotElsewhere { places: String },
     #[error("there is no replica at {url}")]
     NoReplica { url: String },
     #[error("{reason}")]
@@ -152,6 +155,7 @@ impl From<CaptureError> for Error {
             CaptureError::Held(name) => Error::Held { name },
             CaptureError::Stopped(reason) => Error::Stopped { reason },
             CaptureError::Cancelled => Error::Interrupted,
+            CaptureError::NotElsewhere(places) => Error::NotElsewhere { places },
             CaptureError::TimedOut => Error::TimedOut {
                 what: "the request".to_owned(),
             },

@@ -7,6 +7,7 @@ use super::report::ReplicaLine;
 use super::request::Answer;
 use super::service::{Service, Watch};
 use super::when::When;
+use crate::capture::{Followed, Reached};
 use crate::format::replica::{PasswordSource, Replica, ReplicaMode};
 use crate::id::Epoch;
 use crate::limits;
@@ -17,7 +18,7 @@ use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 /// How often it is looked whether something new is recorded.
-const LOOK: Duration = Duration::from_millis(50);
+const LOOK: Duration = Duration::from_millis(20);
 /// How long a question for news may wait for its answer.
 const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 
@@ -90,6 +91,7 @@ impl Service {
         replica.added = Timestamp::now();
         self.store.put_replica(&replica)?;
         self.replication.tell(&replica.url, None);
+        self.follow_replicas()?;
         self.replication.listed();
         Ok(Answer::Done)
     }
@@ -101,6 +103,7 @@ impl Service {
             });
         }
         self.replication.tell(url, None);
+        self.follow_replicas()?;
         self.replication.listed();
         Ok(Answer::Done)
     }
@@ -116,20 +119,23 @@ impl Service {
     /// Waits until something newer than an epoch is recorded, or the list is another one.
     pub(super) fn news(
         &self,
-        than: u64,
+        (than, listed): (u64, When),
         generation: u64,
         watch: &Watch<'_>,
     ) -> Result<Answer, Error> {
         let until = Instant::now() + ANSWER_WITHIN;
         loop {
+            // First the list: a name that comes in between is not taken for one that was sent.
+            let names = When(self.store.snapshots_changed());
             let newest = self.store.view().newest_epoch()?.unwrap_or(Epoch::NONE).0;
             let state = self.replication.state.lock();
             let (now, ending) = (state.generation, state.ending);
             drop(state);
-            let is_news = newest > than || now != generation || ending;
+            let is_news = newest > than || names.0 > listed.0 || now != generation || ending;
             if is_news || Instant::now() >= until || (watch.cancelled)() {
                 return Ok(Answer::News {
                     newest,
+                    listed: names,
                     generation: now,
                     ending,
                 });
@@ -138,9 +144,42 @@ impl Service {
         }
     }
 
-    pub(super) fn replica_told(&self, url: &str, trouble: Option<String>) -> Answer {
+    pub(super) fn replica_told(
+        &self,
+        url: &str,
+        trouble: Option<String>,
+        there: Option<(u64, When)>,
+    ) -> Result<Answer, Error> {
         self.replication.tell(url, trouble);
-        Answer::Done
+        if let (Some(recorder), Some((epoch, listed))) = (&self.recorder, there) {
+            let reached = Reached {
+                epoch: Epoch::try_from(epoch).unwrap_or(Epoch::NONE),
+                listed: listed.0,
+            };
+            recorder.is_elsewhere(url, reached)?;
+        }
+        Ok(Answer::Done)
+    }
+
+    /// From now on the synchronous ones among the replicas are waited for.
+    ///
+    /// # Errors
+    /// A store that can't be read.
+    pub fn follow_replicas(&self) -> Result<(), Error> {
+        let Some(recorder) = &self.recorder else {
+            return Ok(());
+        };
+        let followed = |replica: Replica| match replica.mode {
+            ReplicaMode::Synchronous { timeout_ms, strict } => Some(Followed {
+                url: replica.url,
+                at_most: Duration::from_millis(timeout_ms),
+                strict,
+            }),
+            ReplicaMode::Active | ReplicaMode::Passive { .. } => None,
+        };
+        let all = self.store.replicas()?.into_iter().filter_map(followed);
+        recorder.elsewhere().follow(all.collect());
+        Ok(())
     }
 }
 

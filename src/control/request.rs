@@ -172,12 +172,16 @@ pub enum Request {
     /// one, or after a few seconds.
     News {
         than: u64,
+        /// Of the list of names.
+        listed: When,
         generation: u64,
     },
     /// Why a replica can't be brought up to date; nothing: it can.
     ReplicaTold {
         url: String,
         trouble: Option<String>,
+        /// The state, and the list of names, that are there now.
+        there: Option<(u64, When)>,
     },
     Status,
     Unmount {
@@ -343,9 +347,14 @@ pub enum Answer {
     },
     News {
         newest: u64,
+        listed: When,
         generation: u64,
         /// The mount has gone: what is recorded is all that there will be.
         ending: bool,
+    },
+    /// All is recorded. `late`: the synchronous replicas where it is not yet.
+    Synced {
+        late: Option<String>,
     },
     Status(Box<Status>),
 }
@@ -474,6 +483,9 @@ pub struct Made {
     /// The snapshot, on hold, that has what these files held before.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub before: Option<String>,
+    /// The synchronous replicas where it is not yet.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub late: Option<String>,
 }
 
 /// How far a request is that takes long.

@@ -226,8 +226,16 @@ impl Service {
             Request::SetReplica { replica } => self.set_replica(replica, uid),
             Request::RemoveReplica { url } => self.remove_replica(&url, uid),
             Request::Replicas => self.replicas(),
-            Request::News { than, generation } => self.news(than, generation, watch),
-            Request::ReplicaTold { url, trouble } => Ok(self.replica_told(&url, trouble)),
+            Request::News {
+                than,
+                listed,
+                generation,
+            } => self.news((than, listed), generation, watch),
+            Request::ReplicaTold {
+                url,
+                trouble,
+                there,
+            } => self.replica_told(&url, trouble, there),
             Request::Status => Ok(Answer::Status(Box::new(status::report(self)?))),
             Request::Unmount { force } => self.unmount(force, watch),
         }
@@ -275,6 +283,7 @@ impl Service {
             self.await_names();
             return Err(Error::Interrupted);
         }
+        let late = watched(recorder, watch, || recorder.be_elsewhere())?;
         let view = self.store.view();
         let time = view
             .header(made.epoch)?
@@ -293,6 +302,7 @@ impl Service {
                 checked.changed.iter().map(lossy).collect()
             }),
             before,
+            late,
             files_left_out: record.map_or(0, |record| record.statistics.lost_files),
         }))
     }
@@ -370,8 +380,11 @@ impl Service {
 
     fn sync(&self, watch: &Watch<'_>) -> Result<Answer, Error> {
         let recorder = self.recorder()?;
-        watched(recorder, watch, || recorder.sync(watch.patience()))?;
-        Ok(Answer::Done)
+        let late = watched(recorder, watch, || {
+            recorder.sync(watch.patience())?;
+            recorder.be_elsewhere()
+        })?;
+        Ok(Answer::Synced { late })
     }
 
     /// What was noted is recorded while the mount still stands: afterwards nobody would keep

@@ -8,7 +8,7 @@ pub mod live;
 pub mod snapdir;
 mod waits;
 
-pub use waits::WaitsFor;
+pub use waits::{Asked, WaitsFor};
 
 use crate::backing::{self, Space};
 use crate::format::record::{FileTime, Kind};
@@ -381,20 +381,25 @@ impl Fs {
         backing::without_taking_space(|| self.live.write(cx, ino, offset, data, by, kill))
     }
 
-    /// Makes a file durable.
-    pub fn fsync(&self, _cx: &Context, ino: u64, data_only: bool) -> Answer<()> {
+    /// Makes a file durable, also at the synchronous replicas. `asked`: kept by the caller, from one
+    /// attempt to the next.
+    pub fn fsync(&self, _cx: &Context, ino: u64, data_only: bool, asked: &Asked) -> Answer<()> {
         if is_virtual(ino) {
             return Ok(());
         }
-        backing::without_taking_space(|| self.live.fsync(ino, data_only))
+        asked.until_elsewhere(self.live.recorder(), || {
+            backing::without_taking_space(|| self.live.fsync(ino, data_only))
+        })
     }
 
     /// Makes the names of a directory durable.
-    pub fn fsyncdir(&self, _cx: &Context, ino: u64, data_only: bool) -> Answer<()> {
+    pub fn fsyncdir(&self, _cx: &Context, ino: u64, data_only: bool, asked: &Asked) -> Answer<()> {
         if is_virtual(ino) {
             return Ok(());
         }
-        backing::without_taking_space(|| self.live.fsyncdir(ino, data_only))
+        asked.until_elsewhere(self.live.recorder(), || {
+            backing::without_taking_space(|| self.live.fsyncdir(ino, data_only))
+        })
     }
 
     /// Allocates, punches or zeroes.

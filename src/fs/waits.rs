@@ -1,5 +1,9 @@
 //! What an operation waits for: said by whoever parks it, counted and logged above.
 
+use super::{Answer, Stop};
+use crate::capture::{Recorder, Standing, Ticket};
+use parking_lot::Mutex;
+
 /// What an operation waits for while it is parked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WaitsFor {
@@ -14,6 +18,8 @@ pub enum WaitsFor {
     Removed,
     /// A thread that may ask the store.
     Store,
+    /// What was done before to be at the synchronous replicas.
+    Replica,
 }
 
 impl WaitsFor {
@@ -25,6 +31,37 @@ impl WaitsFor {
             WaitsFor::States => "earlier states to be recorded",
             WaitsFor::Removed => "removed files to be recorded",
             WaitsFor::Store => "the store",
+            WaitsFor::Replica => "the replicas",
+        }
+    }
+}
+
+/// What one request asked of the synchronous replicas.
+#[derive(Debug, Default)]
+pub struct Asked(Mutex<Option<Ticket>>);
+
+impl Asked {
+    /// Does the work once, then waits, parked, until it is at the replicas.
+    pub(super) fn until_elsewhere(
+        &self,
+        recorder: &Recorder,
+        work: impl FnOnce() -> Answer<()>,
+    ) -> Answer<()> {
+        let mut asked = self.0.lock();
+        let ticket = match *asked {
+            Some(ticket) => ticket,
+            None => {
+                work()?;
+                let Some(ticket) = recorder.wait_elsewhere() else {
+                    return Ok(());
+                };
+                *asked.insert(ticket)
+            }
+        };
+        match recorder.stands_elsewhere(ticket) {
+            Standing::Waits => Err(Stop::Park(WaitsFor::Replica)),
+            Standing::There | Standing::Late(_) => Ok(()),
+            Standing::Refused(_) => Err(Stop::Errno(libc::EIO)),
         }
     }
 }

@@ -5,7 +5,9 @@
 //! what the backing directory answers; ENOSYS would take the whole operation away for good.
 
 use crate::backing;
-use crate::fs::{Answer, Attributes, Context, Entry, Fs, SetAttributes, Stop, VIRTUAL, Writer};
+use crate::fs::{
+    Answer, Asked, Attributes, Context, Entry, Fs, SetAttributes, Stop, VIRTUAL, Writer,
+};
 use crate::fuse::attributes::{attr_ttl, entry_attr, entry_attr_ttl, file_attr, set_time};
 use crate::fuse::engine::Engine;
 use crate::fuse::job::{Job, Lane, Refuse, Step, Work, guarded};
@@ -543,12 +545,13 @@ impl fuser::Filesystem for Adapter {
         datasync: bool,
         reply: ReplyEmpty,
     ) {
+        let asked = Asked::default();
         self.serve(
             Call::new("fsync", ino.0),
             lane(Lane::Slow, &[ino]),
             req,
             reply,
-            move |fs, cx, _| fs.fsync(cx, ino.0, datasync),
+            move |fs, cx, _| fs.fsync(cx, ino.0, datasync, &asked),
             send_empty,
         );
     }
@@ -561,12 +564,13 @@ impl fuser::Filesystem for Adapter {
         datasync: bool,
         reply: ReplyEmpty,
     ) {
+        let asked = Asked::default();
         self.serve(
             Call::new("fsyncdir", ino.0),
             lane(Lane::Slow, &[ino]),
             req,
             reply,
-            move |fs, cx, _| fs.fsyncdir(cx, ino.0, datasync),
+            move |fs, cx, _| fs.fsyncdir(cx, ino.0, datasync, &asked),
             send_empty,
         );
     }

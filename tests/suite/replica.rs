@@ -344,6 +344,118 @@ fn another_machine_needs_nothing_but_this_program() {
     mounted.umount();
 }
 
+#[test]
+fn a_synchronous_one_has_it_when_fsync_sync_and_snapshot_return() {
+    let world = World::new("replica-synchronous", "interval=1h,settle=1h");
+    let timeout = ["--mode", "synchronous", "--sync-timeout", "30s"];
+    world
+        .add("copy", &["--strict"])
+        .exits(2)
+        .says("--mode synchronous");
+    world.add("copy", &timeout).ok();
+    world.caught_up("copy");
+    assert_eq!(world.line("copy")["mode"], "synchronous");
+    // Each at once: nothing else would be cut or sent within the hour.
+    let recovered = |name: &str| {
+        let again = world.place(name);
+        world.recover("copy", &again).ok();
+        again
+    };
+    let path = world.mounted.join("fsync");
+    let file = File::create(&path).expect("create");
+    (&file).write_all(b"fsync").expect("write");
+    file.sync_all().expect("fsync");
+    assert_eq!(text(recovered("one").join("fsync")), "fsync");
+    write(world.mounted.join("sync"), "sync");
+    world.mounted.sync();
+    assert_eq!(text(recovered("two").join("sync")), "sync");
+    write(world.mounted.join("snapshot"), "snapshot");
+    world
+        .mounted
+        .command("snapshot")
+        .arg("by-command")
+        .run()
+        .ok();
+    assert_eq!(text(recovered("three").join("snapshot")), "snapshot");
+    // A name without a change is something that is there, too.
+    world.mounted.snapshot("by-mkdir");
+    let again = recovered("four");
+    Cmd::rewindfs().arg("mount").arg(&again).run().ok();
+    let there = Mounted::found(again.clone(), again);
+    assert!(there.past("by-mkdir", "snapshot").exists());
+    there.umount().ok();
+    // Many at once share cuts.
+    let before = world.mounted.checkpoints().len();
+    std::thread::scope(|scope| {
+        for n in 0..40 {
+            let path = world.mounted.join(&format!("many{n}"));
+            scope.spawn(move || {
+                let file = File::create(path).expect("create");
+                (&file).write_all(b"many").expect("write");
+                file.sync_all().expect("fsync");
+            });
+        }
+    });
+    let cuts = world.mounted.checkpoints().len() - before;
+    assert!((1..=20).contains(&cuts), "{cuts} states for 40 files");
+    let again = recovered("five");
+    assert!((0..40).all(|n| text(again.join(format!("many{n}"))) == "many"));
+}
+
+#[test]
+fn a_synchronous_one_that_is_away_is_waited_for_once_and_a_strict_one_never_passed_over() {
+    let world = World::new("replica-late", "interval=200ms,settle=50ms");
+    let timeout = ["--mode", "synchronous", "--sync-timeout", "2s"];
+    world.add("copy", &timeout).ok();
+    world.caught_up("copy");
+    world.mounted.sync();
+    fs::rename(world.place("copy"), world.place("away")).expect("mv");
+    let fsync = |name: &str| {
+        let began = Instant::now();
+        let file = File::create(world.mounted.join(name)).expect("create");
+        (&file).write_all(b"x").expect("write");
+        (file.sync_all(), began.elapsed())
+    };
+    let (done, took) = fsync("first");
+    done.expect("said and done");
+    assert!((2..20).contains(&took.as_secs()), "{took:?}");
+    // From now on as an active one.
+    let (done, took) = fsync("second");
+    done.expect("at once");
+    assert!(took < Duration::from_secs(2), "{took:?}");
+    fs::rename(world.place("away"), world.place("copy")).expect("mv");
+    wait_for("the replica", || world.is_up_to_date("copy"));
+    world.mounted.command("sync").run().ok();
+    world
+        .add(
+            "copy",
+            &["--mode", "synchronous", "--sync-timeout", "2s", "--strict"],
+        )
+        .ok();
+    wait_for("the replica", || {
+        world.mounted.command("sync").run().code == 0
+    });
+    let (done, _) = fsync("third");
+    done.expect("it is there");
+    fs::rename(world.place("copy"), world.place("away")).expect("mv");
+    let (done, _) = fsync("fourth");
+    assert_eq!(done.expect_err("refused").raw_os_error(), Some(libc::EIO));
+    world
+        .mounted
+        .command("sync")
+        .run()
+        .exits(2)
+        .says("but not at file://");
+    // It is recorded all the same.
+    fs::rename(world.place("away"), world.place("copy")).expect("mv");
+    wait_for("the replica", || world.is_up_to_date("copy"));
+    let again = world.place("again");
+    world.recover("copy", &again).ok();
+    assert_eq!(text(again.join("fourth")), "x");
+    let (done, _) = fsync("fifth");
+    done.expect("it is there again");
+}
+
 /// Lines that are appended to several files in turn, each in one call; the number of the last that
 /// was acknowledged.
 fn append(dir: &Path, stop: &AtomicBool, last: &AtomicU64) {

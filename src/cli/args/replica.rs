@@ -3,6 +3,7 @@
 use super::{Dir, Opening};
 use clap::{Args as ClapArgs, Subcommand, ValueEnum};
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// `replica`.
 #[derive(Debug, ClapArgs)]
@@ -33,12 +34,22 @@ pub struct ReplicaAdd {
     /// Where to: a folder, ssh://HOST/FOLDER, s3://BUCKET/PREFIX, gs://..., az://...
     #[arg(value_name = "URL")]
     pub url: String,
-    /// When it is brought up to date: after each change, or now and then
-    #[arg(long, value_name = "active|passive", default_value = "active")]
+    /// After each change; now and then; or after each, and fsync, sync and snapshot wait for it
+    #[arg(
+        long,
+        value_name = "active|passive|synchronous",
+        default_value = "active"
+    )]
     pub mode: ReplicaMode,
     /// Of a passive one: the time between, as in 10m, 1h, 7d; without it 1h
     #[arg(long, value_name = "TIME", value_parser = super::super::quantity::parse_span)]
     pub every: Option<u64>,
+    /// Of a synchronous one: how long somebody waits, at most; without it 10s
+    #[arg(long, value_name = "TIME", value_parser = super::super::quantity::parse_duration)]
+    pub sync_timeout: Option<Duration>,
+    /// Of a synchronous one: past that it is an error, not a warning
+    #[arg(long)]
+    pub strict: bool,
     #[command(flatten)]
     pub opening: Opening,
 }
@@ -50,6 +61,8 @@ pub enum ReplicaMode {
     Active,
     /// Now and then
     Passive,
+    /// After each change, and who wants to be sure waits
+    Synchronous,
 }
 
 /// `replica list`.

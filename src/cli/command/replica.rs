@@ -16,11 +16,15 @@ use crate::control::report::{ReplicaLine, ReplicaWay, Status};
 use crate::control::request::{Answer, Request};
 use crate::format::replica::{PasswordSource, Replica, ReplicaMode};
 use crate::time::{TimeZone, Timestamp};
-use std::io::{self, Write, stdout};
+use std::io::{self, Write, stderr, stdout};
 use std::os::unix::ffi::OsStrExt;
+use std::time::Duration;
 
 /// Seconds between two turns of a passive one, unless somebody says otherwise.
 const EVERY: u64 = 3600;
+
+/// How long somebody waits for a synchronous one, unless somebody says otherwise.
+const SYNC_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// `replica add|list|push|remove`.
 pub fn run(args: &args::Replica) -> Result<Exit, Error> {
@@ -37,17 +41,7 @@ fn place_of(dir: &args::Dir) -> Result<Place, Error> {
 }
 
 fn add(args: &args::ReplicaAdd) -> Result<Exit, Error> {
-    let mode = match (args.mode, args.every) {
-        (args::ReplicaMode::Active, None) => ReplicaMode::Active,
-        (args::ReplicaMode::Active, Some(_)) => {
-            let text = "an active replica is brought up to date after each change: --every is for \
-                        --mode passive";
-            return Err(Error::Usage(text.to_owned()));
-        }
-        (args::ReplicaMode::Passive, every) => ReplicaMode::Passive {
-            every: every.unwrap_or(EVERY).max(1),
-        },
-    };
+    let mode = mode_of(args)?;
     let password = source(&args.opening)?;
     let place = place_of(&args.dir)?;
     apart(&args.url, &place)?;
@@ -88,6 +82,32 @@ fn add(args: &args::ReplicaAdd) -> Result<Exit, Error> {
         if encrypted { "" } else { "; NOT ENCRYPTED" },
     )?;
     Ok(Exit::Done)
+}
+
+fn mode_of(args: &args::ReplicaAdd) -> Result<ReplicaMode, Error> {
+    let is = |mode| args.mode == mode;
+    let wrong = |text: &str| Err(Error::Usage(text.to_owned()));
+    if args.every.is_some() && !is(args::ReplicaMode::Passive) {
+        return wrong("it is brought up to date after each change: --every is for --mode passive");
+    }
+    if (args.strict || args.sync_timeout.is_some()) && !is(args::ReplicaMode::Synchronous) {
+        return wrong(
+            "nobody waits for it: --sync-timeout and --strict are for --mode synchronous",
+        );
+    }
+    Ok(match args.mode {
+        args::ReplicaMode::Active => ReplicaMode::Active,
+        args::ReplicaMode::Passive => ReplicaMode::Passive {
+            every: args.every.unwrap_or(EVERY).max(1),
+        },
+        args::ReplicaMode::Synchronous => {
+            let timeout = args.sync_timeout.unwrap_or(SYNC_TIMEOUT);
+            ReplicaMode::Synchronous {
+                timeout_ms: u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX),
+                strict: args.strict,
+            }
+        }
+    })
 }
 
 /// Where the password comes from while nobody is there to type it.
@@ -140,6 +160,15 @@ fn list(args: &args::ReplicaList) -> Result<Exit, Error> {
         true => Exit::Differs,
         false => Exit::Done,
     })
+}
+
+/// What was asked for is done here; that it is not elsewhere yet is said.
+pub(super) fn warn_late(places: &str) {
+    // Standard error may be gone; status says it, too.
+    let _ = writeln!(
+        stderr(),
+        "rewindfs: recorded here, but not at {places} yet; nobody waits for it until it has caught up"
+    );
 }
 
 /// One line about a replica.

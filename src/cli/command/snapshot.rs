@@ -122,6 +122,9 @@ fn show(made: &Made, json: bool) -> Result<(), Error> {
         write!(out, "; the content of {files} could not be recorded")?;
     }
     writeln!(out)?;
+    if let Some(places) = &made.late {
+        super::replica::warn_late(places);
+    }
     for path in made.changed_by_themselves.iter().flatten() {
         writeln!(
             out,

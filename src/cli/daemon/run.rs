@@ -259,6 +259,9 @@ impl Daemon {
             diff: Default::default(),
             replication: Default::default(),
         });
+        if let Err(error) = service.follow_replicas() {
+            ::log::error!("nobody waits for synchronous replicas: {error}");
+        }
         match Server::open(folder, door(job), Arc::clone(&service), keeper) {
             Ok(server) => Ok(Daemon {
                 sender: Sender::start(

@@ -114,11 +114,13 @@ fn requests() -> Vec<Request> {
         Request::Replicas,
         Request::News {
             than: 1,
+            listed: NOON,
             generation: 2,
         },
         Request::ReplicaTold {
             url: text(),
             trouble: Some(text()),
+            there: Some((1, NOON)),
         },
         Request::Verify {
             percent: 5,
@@ -498,6 +500,7 @@ fn answers() -> Vec<Answer> {
             base: Some(text()),
             files_left_out: 1,
             changed_by_themselves: Some(vec![text()]),
+            late: Some(text()),
             before: Some(text()),
         }),
         Answer::Page {
@@ -618,8 +621,10 @@ fn answers() -> Vec<Answer> {
             replicas: vec![replica()],
             generation: 1,
         },
+        Answer::Synced { late: Some(text()) },
         Answer::News {
             newest: 1,
+            listed: NOON,
             generation: 2,
             ending: true,
         },
@@ -654,6 +659,7 @@ fn errors() -> Vec<Error> {
         Error::PlanChanged,
         Error::NoFull,
         Error::NoReplica { url: text() },
+        Error::NotElsewhere { places: text() },
         Error::PruneInterrupted { states: 1 },
         Error::VerifyInterrupted,
         Error::TimedOut { what: text() },
@@ -697,7 +703,7 @@ fn is_above(request: &Request, answer: &Answer, error: &Error) {
         Answer::Snapshot(_) | Answer::Page { .. } | Answer::Done | Answer::Status(_) => {}
         Answer::Deleted { .. } | Answer::DeletedPage { .. } | Answer::LogPage { .. } => {}
         Answer::Rules { .. } => {}
-        Answer::Replicas { .. } | Answer::News { .. } => {}
+        Answer::Replicas { .. } | Answer::News { .. } | Answer::Synced { .. } => {}
         Answer::State(_) | Answer::Diff { .. } => {}
         Answer::Doings { .. } | Answer::Events { .. } | Answer::Found { .. } => {}
         Answer::Versions { .. } => {}
@@ -719,7 +725,7 @@ fn is_above(request: &Request, answer: &Answer, error: &Error) {
         | Error::PurgeFolder { .. }
         | Error::PurgeLink { .. }
         | Error::PlanChanged => {}
-        Error::NoFull | Error::NoReplica { .. } => {}
+        Error::NoFull | Error::NoReplica { .. } | Error::NotElsewhere { .. } => {}
     }
 }
 

@@ -112,6 +112,10 @@ impl From<CaptureError> for Stop {
             CaptureError::NoSnapshot(_) => libc::ENOENT,
             CaptureError::Held(_) => libc::EBUSY,
             CaptureError::TimedOut | CaptureError::Cancelled => libc::EAGAIN,
+            CaptureError::NotElsewhere(places) => {
+                log::warn!("the snapshot was made, but is not at {places} yet");
+                libc::EIO
+            }
             CaptureError::Stopped(reason) => {
                 log::warn!("no snapshot: history is not being recorded: {reason}");
                 libc::EAGAIN

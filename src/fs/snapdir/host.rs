@@ -55,7 +55,9 @@ impl Host for Mounted {
     }
 
     fn snapshot(&self, new: NewSnapshot, deadline: Instant) -> Result<Snapshot, CaptureError> {
-        self.recorder.snapshot(new, Patience::until(deadline))
+        let made = self.recorder.snapshot(new, Patience::until(deadline))?;
+        self.recorder.be_elsewhere()?;
+        Ok(made)
     }
 
     fn delete(&self, name: &str, by_uid: u32) -> Result<(), CaptureError> {
