@@ -118,19 +118,19 @@ impl Gather<'_> {
             return recover::fetch(self.repository, index);
         }
         if self.standing.is_bad()
-            && let Some(found) = self.from_others(index)
+            && let Some(found) = self.of_others(index)
         {
             return Ok(found);
         }
         let own = recover::fetch(self.repository, index);
         self.standing.note(&own);
         match own {
-            Err(error) => self.from_others(index).ok_or(error),
+            Err(error) => self.of_others(index).ok_or(error),
             own => own,
         }
     }
 
-    fn from_others(&self, index: &PackIndex) -> Option<(Vec<RawChunk>, u64)> {
+    fn of_others(&self, index: &PackIndex) -> Option<(Vec<RawChunk>, u64)> {
         let mut found: HashMap<Hash, RawChunk> = HashMap::new();
         let mut bytes = 0;
         for other in self.others {

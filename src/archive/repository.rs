@@ -445,7 +445,7 @@ pub(super) fn is_as_sent(objects: &Objects, name: &str, bytes: &[u8]) -> Result<
 /// The last word of the marker: of what stands before it.
 fn marker_sum(text: &str) -> Option<String> {
     let end = text.rfind(' ')?;
-    Some(hex(&Hash::of(text[..=end].as_bytes()).0[..8]))
+    Some(hex(&Hash::of(&text.as_bytes()[..=end]).0[..8]))
 }
 
 fn find_key(objects: &Objects, id: [u8; 16], password: &Secret) -> Result<Opened> {

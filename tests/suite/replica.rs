@@ -379,7 +379,9 @@ fn a_synchronous_one_has_it_when_fsync_sync_and_snapshot_return() {
     assert_eq!(text(recovered("three").join("snapshot")), "snapshot");
     // A name without a change is something that is there, too.
     world.mounted.snapshot("by-mkdir");
-    let again = recovered("four");
+    let other = Sandbox::new("replica-synchronous-again");
+    let again = other.join("again");
+    world.recover("copy", &again).ok();
     Cmd::rewindfs().arg("mount").arg(&again).run().ok();
     let there = Mounted::found(again.clone(), again);
     assert!(there.past("by-mkdir", "snapshot").exists());

@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn the_caller_alone_is_told_from_others_and_from_who_holds_more() {
+    fn the_caller_alone_is_told_of_others_and_from_who_holds_more() {
         let user = |pid, holds: &str| User {
             pid,
             command: "bash".into(),
