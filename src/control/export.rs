@@ -221,6 +221,31 @@ mod tests {
     use std::thread;
 
     #[test]
+    fn one_at_a_time_sends_to_a_repository_and_others_elsewhere() {
+        let store = Store::in_memory().unwrap();
+        let connect = || {
+            let local = Local::new(Arc::clone(&store), Epoch(1), String::new(), Vec::new());
+            let (here, there) = UnixStream::pair().unwrap();
+            let server = thread::spawn(move || serve(&there, local));
+            (Remote::new(here).unwrap(), server)
+        };
+        let ((mut one, server), (mut two, _two), (mut three, _three)) =
+            (connect(), connect(), connect());
+        let id = [0x51; 16];
+        one.claim(id).unwrap();
+        one.claim(id).unwrap();
+        assert!(matches!(two.claim(id), Err(ArchiveError::Busy)));
+        three.claim([0x52; 16]).unwrap();
+        // Whoever has gone keeps nobody waiting.
+        drop(one);
+        server.join().unwrap().unwrap();
+        two.claim(id).unwrap();
+        // One connection is for one place.
+        assert!(matches!(three.claim(id), Err(ArchiveError::Busy)));
+        assert!(matches!(three.claim([0x53; 16]), Err(ArchiveError::Busy)));
+    }
+
+    #[test]
     fn questions_are_answered_and_what_is_none_ends_it() {
         let store = Store::in_memory().unwrap();
         let local = Local::new(Arc::clone(&store), Epoch(1), "h".to_owned(), b"/d".to_vec());
