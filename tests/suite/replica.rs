@@ -458,6 +458,48 @@ fn a_synchronous_one_that_is_away_is_waited_for_once_and_a_strict_one_never_pass
     done.expect("it is there again");
 }
 
+#[test]
+fn nobody_else_learns_where_they_are_or_changes_them() {
+    let world = World::new("replica-who", "interval=200ms,settle=50ms");
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    fs::set_permissions(world.sandbox.path(), mode).expect("chmod");
+    world.add("secret-place", &[]).ok();
+    world.caught_up("secret-place");
+    fs::rename(world.place("secret-place"), world.place("away")).expect("mv");
+    write(world.mounted.join("a"), "a");
+    wait_for("the trouble", || {
+        !world.line("secret-place")["trouble"].is_null()
+    });
+    let (work, program) = (world.sandbox.work(), world.sandbox.program());
+    let told = sys::as_user(65534, 65534, &[], || {
+        let ask = |words: &[&str]| Cmd::new(&program).args(words).arg(&work).run();
+        let to = Cmd::new(&program).args(["replica", "remove"]).arg(&work);
+        [
+            ask(&["status"]),
+            ask(&["status", "--json"]),
+            ask(&["replica", "list"]),
+            ask(&["list", "--log"]),
+            ask(&["replica", "push"]),
+            to.arg("/never").run(),
+        ]
+    });
+    for run in &told {
+        let all = format!("{}{}", run.out, run.err);
+        assert!(!all.contains("secret-place"), "{}: {all}", run.line);
+        assert!(!all.contains("password"), "{}: {all}", run.line);
+    }
+    // That something is wrong is for everybody.
+    assert_eq!(told[0].code, 1);
+    told[0]
+        .clone()
+        .says("the replica at elsewhere is not up to date");
+    assert_eq!(told[1].json()[0]["replicas"][0]["states_behind"], 1);
+    for refused in &told[4..] {
+        refused.clone().says("may not do this");
+    }
+    assert!(!world.line("secret-place").is_null());
+}
+
 /// Lines that are appended to several files in turn, each in one call; the number of the last that
 /// was acknowledged.
 fn append(dir: &Path, stop: &AtomicBool, last: &AtomicU64) {
