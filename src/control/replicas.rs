@@ -210,7 +210,7 @@ pub(super) fn lines(store: &Store, replication: &Replication) -> Result<Vec<Repl
             states_behind: behind.len() as u64,
             bytes_behind: behind
                 .iter()
-                .map(|(_, record, _)| record.statistics.stored_bytes)
+                .map(|(_, record, _)| record.statistics.hashed_bytes)
                 .sum(),
             seconds_behind: since.map_or(0, |since| now.since(since).as_secs()),
             trouble: trouble.as_ref().map(|(reason, _)| reason.clone()),

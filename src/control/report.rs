@@ -270,7 +270,7 @@ pub struct ReplicaLine {
     /// When it was brought up to date last.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sent: Option<When>,
-    /// The lag: states that are not there, bytes of them in the store, and the age of the oldest.
+    /// The lag: states that are not there, bytes that were read for them, and the age of the oldest.
     pub states_behind: u64,
     pub bytes_behind: u64,
     pub seconds_behind: u64,

@@ -188,6 +188,7 @@ fn a_passive_one_waits_for_its_time_or_for_who_asks() {
     world.mounted.sync();
     std::thread::sleep(Duration::from_millis(1500));
     assert_eq!(world.line("copy")["states_behind"], 1);
+    assert_eq!(world.line("copy")["bytes_behind"], 1);
     world.replica("push", &[]).ok().says("copy: ");
     assert!(world.is_up_to_date("copy"));
     // Another time: said the same way, and of force at once.
