@@ -1,6 +1,6 @@
 //! Replicas, as the daemon knows them: which there are, how far each is, and what whoever brings
-//! them up to date (a process of its own, `cli::attend`) has to say. No byte goes through here to
-//! a provider, and no password comes here.
+//! them up to date (a process of its own, `cli::attend`) has to say. No connection to a provider is
+//! here, and no password.
 
 use super::error::Error;
 use super::report::ReplicaLine;

@@ -1,6 +1,6 @@
-//! The process that brings replicas up to date: there while there are any. What goes to a provider,
-//! and every password, stays out of the process that serves the mount; and when that one ends, this
-//! one does (its standard input ends).
+//! The process that brings replicas up to date: there while there are any. It asks this one for what
+//! is to be sent, and has the connections to providers and the passwords, so that these stay out of the
+//! process that serves the mount; when this one ends, that one does (its standard input ends).
 
 use crate::control::replicas::Replication;
 use crate::limits;
