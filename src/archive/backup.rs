@@ -43,6 +43,15 @@ pub struct Plan {
     pub compare: bool,
 }
 
+impl Plan {
+    /// What a replica gets each time: what is new, confirmed.
+    pub const REPLICA: Plan = Plan {
+        kind: Kind::Incremental,
+        confirm: Confirm::Checksum,
+        compare: false,
+    };
+}
+
 /// What was made.
 #[derive(Clone, Debug)]
 pub struct Made {

@@ -6,7 +6,7 @@ use super::args;
 use super::elsewhere;
 use super::error::Error;
 use super::exit::Exit;
-use crate::archive::{ArchiveError, Backup, Confirm, Feed, Kind, Plan, Repository};
+use crate::archive::{ArchiveError, Backup, Feed, Plan, Repository};
 use crate::control::client::{Client, ClientError, Wait};
 use crate::control::folder::Folder;
 use crate::control::request::{Answer, Progress, Request};
@@ -265,11 +265,7 @@ impl Attendant {
         let repository = self.repository.insert(repository);
         let backup = Backup {
             repository,
-            plan: Plan {
-                kind: Kind::Incremental,
-                confirm: Confirm::Checksum,
-                compare: false,
-            },
+            plan: Plan::REPLICA,
             progress: &|_| (),
             cancelled: &|| self.stop.load(Ordering::Acquire),
         };

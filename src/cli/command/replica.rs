@@ -9,7 +9,7 @@ use super::super::quantity::{count, size};
 use super::super::reach;
 use super::backup::{Line, apart, with_feed};
 use super::locate;
-use crate::archive::{Backup, Confirm, Kind, Objects, Plan};
+use crate::archive::{Backup, Objects, Plan};
 use crate::control::kept::span;
 use crate::control::locate::Place;
 use crate::control::report::{ReplicaLine, ReplicaWay, Status};
@@ -231,11 +231,7 @@ fn push(args: &args::ReplicaPush) -> Result<Exit, Error> {
             let repository = elsewhere::open_or_create(&replica.url, &opening, &facts.sent, false)?;
             let backup = Backup {
                 repository: &repository,
-                plan: Plan {
-                    kind: Kind::Incremental,
-                    confirm: Confirm::Checksum,
-                    compare: false,
-                },
+                plan: Plan::REPLICA,
                 progress: &|done| line.show(done),
                 cancelled: &|| line.is_pressed(),
             };
