@@ -50,16 +50,6 @@ next_version() { # folder, number
         }'
 }
 
-# Ten files of a tree get a line more.
-change_ten() { # folder, round
-    find "$1" -name '*.rs' | awk -v round="$2" '
-        { path[NR] = $0 }
-        END { for (i = 0; i < 10; i++) print path[1 + int((i + 0.5) * NR / 10)] }' |
-        while read -r path; do
-            echo "// changed in round $2" >> "$path"
-        done
-}
-
 # A C project: sources that include a header each, and a common one.
 make_c_project() { # folder, sources
     mkdir -p "$1"
@@ -92,6 +82,7 @@ make_data() {
     tar -cf "$data/source.tar" -C "$data" source
     make_tree "$data/client" $((files / 6)) 60 2
     tar -cf "$data/client.tar" -C "$data" client
+    echo $((megabytes * 8192)) > "$data/object.bytes"
     make_c_project "$data/c" $([ $mode = smoke ] && echo 2 || echo 24)
     cp -r "$data/source" "$data/repo"
     git -C "$data/repo" init -q

@@ -38,27 +38,41 @@ load_sqlite_wal() { quietly sqlite3 "$1/db/wal" ".read $data/wal.sql"; }
 prepare_sqlite_rollback() { emptied "$1/db"; }
 load_sqlite_rollback() { quietly sqlite3 "$1/db/rollback" ".read $data/rollback.sql"; }
 
-# fio has a clock of its own, which leaves out its start; fsync at the end is within it.
-fio_job() { # folder, file, how, block size, kilobytes of work
-    local line
-    line=$(run "${tool[fio]}" --minimal --name=x --filename="$1/$2" --rw="$3" --bs="$4" --size="$megabytes"M \
-        --io_size="$5"k --end_fsync=1 --fallocate=none 2> "$work/last.err" | tail -n 1) || return 1
+# Cold: only once, because then it is warm.
+prepare_find_cold() { :; }
+load_find_cold() { quietly find "$1/tree" -size +1000k; }
+prepare_grep_cold() { :; }
+load_grep_cold() { quietly grep -rc "let bababa" "$1/tree" || [ $? = 1 ]; }
+
+# fio-HOW-BLOCK[-fsync]. It has a clock of its own, which leaves out its start; an fsync at the end
+# is within it. With fsync: one after each block, and fewer blocks.
+prepare_fio() { # folder, load
+    case $2 in
+    fio-write-*) quietly rm -f "$1/new" ;;
+    *) [ -e "$1/laid-out" ] || quietly dd if=/dev/zero of="$1/laid-out" bs=1M count="$megabytes" conv=fsync ;;
+    esac
+}
+load_fio() { # folder, load
+    local how block fsync kilobytes line file=laid-out options=()
+    IFS=- read -r _ how block fsync <<< "$2"
+    [ "$how" != write ] || file=new
+    case $how$block in
+    *1m) kilobytes=$((megabytes * 1024)) ;;
+    *64k) kilobytes=$((megabytes * 512)) ;;
+    rand*) kilobytes=$((megabytes * 128)) ;;
+    *) kilobytes=$((megabytes * 256)) ;;
+    esac
+    if [ -n "$fsync" ]; then
+        options=(--fsync=1)
+        kilobytes=$((kilobytes / 32))
+        case $block in 4k) kilobytes=$((kilobytes / 32)) ;; 64k) kilobytes=$((kilobytes / 8)) ;; esac
+    fi
+    line=$(run "${tool[fio]}" --minimal --name=x --filename="$1/$file" --rw="$how" --bs="$block" --size="$megabytes"M \
+        --io_size="$((kilobytes > 1024 ? kilobytes : 1024))"k "${options[@]}" --end_fsync=1 --fallocate=none \
+        2> "$work/last.err" | tail -n 1) || return 1
     took=$(awk -F';' '{ print ($9 + $50) * 1000 }' <<< "$line")
     [ "${took:-0}" -gt 0 ]
 }
-laid_out() {
-    [ -e "$1/laid-out" ] || quietly dd if=/dev/zero of="$1/laid-out" bs=1M count="$megabytes" conv=fsync
-}
-prepare_write_1m() { quietly rm -f "$1/new"; }
-load_write_1m() { fio_job "$1" new write 1M $((megabytes * 1024)); }
-prepare_read_1m() { laid_out "$1"; }
-load_read_1m() { fio_job "$1" laid-out read 1M $((megabytes * 1024)); }
-prepare_write_4k() { quietly rm -f "$1/new"; }
-load_write_4k() { fio_job "$1" new write 4k $((megabytes * 256)); }
-prepare_random_write_4k() { laid_out "$1"; }
-load_random_write_4k() { fio_job "$1" laid-out randwrite 4k $((megabytes * 128)); }
-prepare_random_read_4k() { laid_out "$1"; }
-load_random_read_4k() { fio_job "$1" laid-out randread 4k $((megabytes * 128)); }
 
 prepare_clients() {
     local n
@@ -74,12 +88,9 @@ load_clients() {
 }
 
 section_live() {
-    mount_live_sides
+    mount_live_sides $all_sides writeback
     live_loads
-    take_off_below "$work"
-    place=()
-    sleep 1
-    rm -f "$work/live.img"
+    end_live_sides
 }
 
 live_loads() {
@@ -94,11 +105,6 @@ live_loads() {
     # The rounds are the outer loop: when the time ends, every load has had some.
     local round load
     for ((round = 1; round <= rounds; round++)); do
-        if [ $mode = smoke ]; then
-            compare $round writes untar $all_sides
-            compare $round reads find $all_sides
-            continue
-        fi
         for load in untar copy remove clone; do
             compare $round writes $load $all_sides
         done
@@ -110,17 +116,40 @@ live_loads() {
     done
 }
 slow_loads() { # round
+    compare "$1" cold find_cold $all_sides
+    compare "$1" cold grep_cold $all_sides
     compare "$1" writes compile $all_sides
     compare "$1" writes clients $all_sides
     if has sqlite3; then
         compare "$1" writes sqlite_wal $all_sides writeback
         compare "$1" writes sqlite_rollback $all_sides
     fi
-    if has fio; then
-        compare "$1" writes write_1m $all_sides
-        compare "$1" reads read_1m $all_sides
-        compare "$1" writes write_4k $all_sides writeback
-        compare "$1" writes random_write_4k $all_sides writeback
-        compare "$1" reads random_read_4k $all_sides
+    ! has fio || fio_loads "$1"
+}
+# What has a target comes first.
+fio_loads() { # round
+    local how block
+    compare "$1" writes fio-write-1m $all_sides
+    compare "$1" reads fio-read-1m $all_sides
+    compare "$1" writes fio-write-4k $all_sides writeback
+    compare "$1" writes fio-randwrite-4k $all_sides writeback
+    compare "$1" reads fio-randread-4k $all_sides
+    compare "$1" writes fio-write-64k $all_sides
+    compare "$1" writes fio-write-4k-fsync $all_sides
+    if [ $mode != full ]; then
+        leave_out "fio with other blocks, and with fsync" "the full run does it"
+        return 0
     fi
+    for how in read randread; do
+        for block in 4k 64k 1m; do
+            case $how-$block in read-1m | randread-4k) continue ;; esac
+            compare "$1" reads fio-$how-$block $all_sides
+        done
+    done
+    for how in write randwrite; do
+        for block in 4k 64k 1m; do
+            case $how-$block in write-* | randwrite-4k) ;; *) compare "$1" writes fio-$how-$block $all_sides ;; esac
+            [ $how-$block = write-4k ] || compare "$1" writes fio-$how-$block-fsync $all_sides
+        done
+    done
 }

@@ -1,5 +1,5 @@
-# Snapshots, first import, restore, browsing, the size of stores, memory; sourced by compare.sh.
-# The sides here are programs with a repository each, all on one ext4.
+# First import, restore, the size of stores; sourced by compare.sh. The sides here, as those of
+# snapshot.sh, are programs with a repository each, all on one ext4.
 
 programs="restic borg rustic"
 export RESTIC_PASSWORD=x RUSTIC_PASSWORD=x BORG_UNKNOWN_UNENCRYPTED_REPO_ACCESS_IS_OK=yes \
@@ -31,111 +31,15 @@ bring_back() { # program, repository, target, name
 }
 
 past_image() { [ -d "$past" ] || new_image past $gigabytes ext4; }
+# Faster than to remove very many files.
+end_past_image() { take_off_below "$past" && run umount "$past" && rmdir "$past" && rm "$work/past.img"; }
 # From here on nothing of the image is in the page cache.
 cold() {
     sync -f "$past"
     run umount "$past" && mount_image past
 }
-unwind() { run "$program" umount "$1"; }
-
 take_snapshot() { mkdir "$1/.snapshots/$2" 2> "$work/last.err"; }
-take_btrfs_snapshot() {
-    quietly btrfs subvolume snapshot -r "$work/btrfs/tree" "$work/btrfs/$1" && run btrfs filesystem sync "$work/btrfs"
-}
-
-section_snapshot() {
-    past_image
-    local sizes=(1000 "$big") size peer round
-    [ $mode != smoke ] || sizes=(50 "$big")
-    [ $mode != full ] || sizes+=(1000000)
-    for size in "${sizes[@]}"; do
-        make_tree "$past/tree$size" "$size" 10 3
-        rewind "$past/tree$size"
-        [ -d "$past/tree$size/.snapshots/first" ] || fail "the first import of $size files is not done"
-    done
-    cp -r "$past/tree$big" "$past/plain"
-    if has mkfs.btrfs; then
-        new_image btrfs $gigabytes btrfs compress=zstd
-        quietly btrfs subvolume create "$work/btrfs/tree"
-        cp -r "$past/plain/." "$work/btrfs/tree"
-        sync -f "$work/btrfs"
-    fi
-    for peer in $programs; do
-        has "$peer" || continue
-        { new_repository "$peer" "$past/$peer" && back_up "$peer" "$past/$peer" "$past/plain" first; } ||
-            { trouble "first backup" "$peer"; unset "tool[$peer]"; }
-    done
-    say "  laid out: $SECONDS s"
-    for ((round = 1; round <= rounds; round++)); do
-        out_of_time "snapshot, round $round" && break
-        for size in "${sizes[@]}"; do
-            change_ten "$past/tree$size" "$round"
-            clocked snapshot "rewindfs_$size" "$round" take_snapshot "$past/tree$size" "r$round"
-            run "$program" sync "$past/tree$size"
-        done
-        if has mkfs.btrfs; then
-            change_ten "$work/btrfs/tree" "$round"
-            clocked snapshot btrfs "$round" take_btrfs_snapshot "r$round"
-        fi
-        [ "$round" -le $slow_rounds ] || continue
-        change_ten "$past/plain" "$round"
-        for peer in $programs; do
-            has "$peer" || continue
-            clocked snapshot "$peer" "$round" back_up "$peer" "$past/$peer" "$past/plain" "r$round"
-        done
-    done
-    section_memory "${sizes[-1]}"
-    say "  snapshots: $SECONDS s"
-    section_browse
-    for size in "${sizes[@]}"; do
-        rm -rf "$past/tree$size" "$past/.tree$size.rewind"
-    done
-    [ ! -d "$work/btrfs" ] || { umount "$work/btrfs"; rm -f "$work/btrfs.img"; }
-    rm -rf "$past/plain" "$past/restic" "$past/borg" "$past/rustic"
-}
-
-# The daemon after a walk over the largest tree: the most it ever held, first import included.
-section_memory() { # files
-    local daemon
-    quietly find "$past/tree$1" -size +1000k
-    daemon=$(daemon_of "$past/tree$1")
-    note memory "rewindfs_$1" 1 memory "$(awk '/^VmHWM/ { print $2 * 1024 }' "/proc/$daemon/status")"
-}
-
-# find over the newest snapshot, nothing of it in memory: the mount is there, the walk is timed.
-section_browse() {
-    local size peer round on=$work/browse
-    mkdir -p "$on"
-    for size in "$past"/tree*; do unwind "$size"; done
-    for ((round = 1; round <= (slow_rounds + 1) / 2; round++)); do
-        out_of_time "browse, round $round" && break
-        cold && rewind "$past/tree$big" || { trouble browse rewindfs; return 0; }
-        clocked browse rewindfs "$round" quietly find "$past/tree$big/.snapshots/latest/" -size +1000k
-        unwind "$past/tree$big"
-        for peer in restic borg; do
-            has $peer || continue
-            cold
-            case $peer in
-            restic) (RESTIC_CACHE_DIR=$work/cache run "${tool[restic]}" -q -r "$past/restic" mount "$on" > /dev/null 2>&1 &) ;;
-            borg) in_borg mount "$past/borg::r1" "$on" ;;
-            esac
-            for _ in $(seq 100); do
-                ! mountpoint -q "$on" || break
-                sleep 0.1
-            done
-            local state=$on
-            [ $peer = borg ] || state=$on/snapshots/latest/
-            if [ -d "$state" ]; then
-                clocked browse $peer "$round" quietly find "$state" -size +1000k
-            else
-                trouble browse $peer
-            fi
-            run umount "$on" || umount -l "$on" || true
-            sleep 0.5
-        done
-    done
-    say "  browse: $SECONDS s"
-}
+unwind() { run "$program" umount "$1"; }
 
 # Source files, a text as a database dumps it, and bytes that cannot be compressed.
 make_import() {
@@ -164,7 +68,7 @@ section_import() {
         daemon=$(daemon_of "$past/import")
         cpu_of "$daemon"
         note import rewindfs "$round" cpu "$REPLY"
-        note import rewindfs "$round" memory "$(awk '/^VmHWM/ { print $2 * 1024 }' "/proc/$daemon/status")"
+        note import rewindfs "$round" memory "$(peak_of "$daemon")"
         unwind "$past/import"
         for peer in $programs; do
             has "$peer" || continue
@@ -182,7 +86,8 @@ restore_back() {
 }
 
 section_restore() {
-    [ -d "$past/.import.rewind" ] || section_import
+    # What is restored is what was imported; alone, this section does that first, and does not count it.
+    [ -d "$past/.import.rewind" ] || { slow_rounds=1 section_import && sed -i '/^import /d' "$figures"; }
     local round way
     for ((round = 1; round <= slow_rounds; round++)); do
         out_of_time "restore, round $round" && break
@@ -192,7 +97,7 @@ section_restore() {
             run "$program" mount "$past/import" > /dev/null
             run "$program" sync "$past/import"
             mkdir "$past/out"
-            clocked restore $way "$round" $way
+            watched=$(daemon_of "$past/import") clocked restore $way "$round" $way
             unwind "$past/import"
         done
         for way in $programs; do
@@ -211,10 +116,19 @@ section_restore() {
 # Versions of a tree, each in place of the one before. COMPARE_VERSIONS is a folder of real ones.
 section_store() {
     past_image
-    local number peer source plain=0 folders=()
-    if [ -n "${COMPARE_VERSIONS:-}" ]; then
-        while read -r source; do folders+=("$source"); done < <(printf '%s\n' "$COMPARE_VERSIONS"/* | sort -V)
+    local number peer source plain=0 folders=() real=${COMPARE_VERSIONS:-}
+    if [ -z "$real" ] && [ $mode = full ]; then
+        real=$work/versions
+        benches/compare/versions.sh "$real" 2> "$work/last.err" ||
+            { real=; leave_out "releases of a crate" "cargo cannot fetch them; versions made here take their place"; }
+    fi
+    if [ -n "$real" ]; then
+        while read -r source; do folders+=("$source"); done < <(printf '%s\n' "$real"/* | sort -V)
         versions=${#folders[@]}
+        [ -d "${folders[0]}" ] || fail "$real has no folders of versions"
+        about="$versions versions, ${folders[0]##*/} to ${folders[-1]##*/}"
+    else
+        about="$versions versions made here"
     fi
     mkdir "$past/versions" "$past/version"
     rewind "$past/versions"
@@ -242,6 +156,7 @@ section_store() {
     unwind "$past/versions"
     sync -f "$past"
     [ "$number" -gt 1 ] || return 0
+    [ "$number" -gt "$versions" ] || about="$((number - 1)) of $about"
     note store "all_versions" 1 bytes "$plain"
     note store rewindfs 1 bytes "$(du -s -B1 "$past/.versions.rewind" | cut -f1)"
     for peer in $programs; do

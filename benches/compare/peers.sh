@@ -68,39 +68,46 @@ rewind() { # folder, options
 }
 
 # The folders of all live sides lie on one ext4, so that a sync is the same for each.
-mount_live_sides() {
+mount_live_sides() { # sides...
     new_image live $gigabytes ext4
     local side
-    for side in ext4 passthrough_ll bindfs nohistory rewindfs writeback; do
+    for side in "$@"; do
         mkdir -p "$work/live/$side"
+        place[$side]=$work/live/$side
+        case $side in
+        passthrough_ll) serve_over $side -f -o "source=$work/live/$side" ;;
+        bindfs) serve_over $side -f "$work/live/$side" ;;
+        nohistory) run "$program" mount "${place[$side]}" -o nohistory > /dev/null ;;
+        rewindfs) rewind "${place[$side]}" ;;
+        writeback) rewind "${place[$side]}" writeback ;;
+        esac
+        case $side in
+        nohistory | rewindfs | writeback) daemons[$side]=$(daemon_of "${place[$side]}") ;;
+        esac
     done
-    place[ext4]=$work/live/ext4
-    if has passthrough_ll; then
-        place[passthrough_ll]=$work/on-passthrough_ll
-        mkdir "${place[passthrough_ll]}"
-        serve passthrough_ll -f -o "source=$work/live/passthrough_ll" "${place[passthrough_ll]}"
-    fi
-    if has bindfs; then
-        place[bindfs]=$work/on-bindfs
-        mkdir "${place[bindfs]}"
-        serve bindfs -f "$work/live/bindfs" "${place[bindfs]}"
-    fi
-    place[nohistory]=$work/live/nohistory
-    run "$program" mount "${place[nohistory]}" -o nohistory > /dev/null
-    place[rewindfs]=$work/live/rewindfs
-    rewind "${place[rewindfs]}"
-    place[writeback]=$work/live/writeback
-    rewind "${place[writeback]}" writeback
-    for side in nohistory rewindfs writeback; do
-        daemons[$side]=$(daemon_of "${place[$side]}")
+}
+end_live_sides() {
+    local side
+    take_off_below "$work/live"
+    for side in "$work"/on-* "$work/live"; do
+        ! mountpoint -q "$side" || umount -l "$side"
     done
+    place=()
+    sleep 1
+    rm -f "$work/live.img"
 }
 
 # A peer in the foreground, so that we know which process it is.
-serve() { # side, arguments...; the last one is where it mounts
+serve_over() { # side, arguments without where it mounts
     local side=$1
     shift
-    "${tool[$side]}" "$@" > /dev/null 2>&1 &
+    place[$side]=$work/on-$side
+    mkdir -p "${place[$side]}"
+    if ! has "$side"; then
+        unset "place[$side]"
+        return 0
+    fi
+    "${tool[$side]}" "$@" "${place[$side]}" > /dev/null 2>&1 &
     daemons[$side]=$!
     for _ in $(seq 100); do
         ! mountpoint -q "${place[$side]}" || return 0
