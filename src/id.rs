@@ -117,6 +117,18 @@ impl Hash {
     pub fn to_hex(&self) -> String {
         self.0.iter().map(|byte| format!("{byte:02x}")).collect()
     }
+
+    /// The hash of which these are the digits.
+    pub fn from_hex(text: &str) -> Option<Hash> {
+        let mut hash = Hash::default();
+        if text.len() != 64 || !text.is_ascii() {
+            return None;
+        }
+        for (byte, digits) in hash.0.iter_mut().zip(text.as_bytes().chunks(2)) {
+            *byte = u8::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()?;
+        }
+        Some(hash)
+    }
 }
 
 impl fmt::Debug for Hash {

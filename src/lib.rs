@@ -9,6 +9,7 @@ pub mod backing;
 pub mod capture;
 pub mod cli;
 pub mod control;
+pub mod filling;
 pub mod format;
 pub mod fs;
 pub mod fuse;

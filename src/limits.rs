@@ -86,8 +86,14 @@ pub const COPY_PIECE: u64 = 8 << 20;
 pub const BLKSIZE: u32 = 128 << 10;
 /// How long the kernel may keep names and attributes: while mounted, we are the only way in.
 pub const TTL: Duration = Duration::from_secs(86_400);
+/// A store that is closed may have so much in the log of its database, bytes: it is read again when the
+/// store is opened.
+pub const LOG_KEPT: u64 = 1 << 20;
 /// How long the kernel may keep the name of a snapshot.
 pub const NAME_TTL: Duration = Duration::from_millis(50);
+/// How long it may keep the attributes of `.snapshots`. It is told of each change at once; this is for
+/// an owner or group of the directory that changes.
+pub const LIST_TTL: Duration = Duration::from_secs(1);
 /// After this no kernel keeps a name that was given out before: it rounds up to its ticks.
 pub const NAME_GONE: Duration = Duration::from_millis(80);
 /// A store whose calls take longer is not asked by an event loop.
@@ -219,7 +225,7 @@ pub const REASON_MAX: usize = 4096;
 pub const LOG_LINES: u64 = 10_000;
 /// Files that are kept as they were because they were touched before a scan reached them: each
 /// takes a descriptor and about a kilobyte. Beyond it, who removes files waits for the scan.
-pub const SCAN_KEPT_MAX: usize = 20_000;
+pub const SCAN_KEPT_MAX: u64 = 20_000;
 /// How long a command waits for a store that another process has open.
 pub const STORE_WAIT: Duration = Duration::from_secs(3);
 /// Between two tries.
@@ -230,6 +236,10 @@ pub const STORE_SLOW: Duration = Duration::from_millis(50);
 /// During such a call all stashes together may hold so many times STASH_MAX: what programs overwrite
 /// until it is a STORE_STUCK.
 pub const STASH_SLOW_TIMES: u64 = 3;
+/// During such a call what is noted may weigh so many times PENDING_WEIGHT, which a program that does
+/// nothing but make files notes within some seconds: memory for a store that is busy, not for one that
+/// is gone.
+pub const NOTES_SLOW_TIMES: u64 = 3;
 /// A call that lasts longer makes nobody wait at all: what it would keep is recorded as lost. Not
 /// less: a disk that is only busy would cost history.
 pub const STORE_STUCK: Duration = Duration::from_secs(1);
@@ -246,8 +256,45 @@ pub const REPLICA_LATE: Duration = Duration::from_secs(300);
 pub const REPLICA_FIRST_PAUSE: Duration = Duration::from_secs(1);
 /// The longest time between two tries.
 pub const REPLICA_LAST_PAUSE: Duration = Duration::from_secs(60);
+/// Between two tries of something that is done by itself; doubled after each that fails.
+pub const SCHEDULE_FIRST_PAUSE: Duration = Duration::from_secs(5);
+/// The longest time between two tries.
+pub const SCHEDULE_LAST_PAUSE: Duration = Duration::from_secs(3600);
+/// How often it is tried whether a command succeeds that something waits for.
+pub const PROBE_EVERY: Duration = Duration::from_secs(10);
+/// How long such a command may take.
+pub const PROBE_WAIT: Duration = Duration::from_secs(10);
+/// How long it may be due and not begun before a person is told.
+pub const SCHEDULE_LATE: Duration = Duration::from_secs(3600);
+/// After so long a window has been open once.
+pub const A_DAY: Duration = Duration::from_secs(24 * 3600);
+/// For so long trouble is a reason to send what is only here.
+pub const TROUBLE_NEWS: Duration = Duration::from_secs(24 * 3600);
+/// Between two signs of life at a replica: a place is found silent within a quarter of an hour, and
+/// three hundred small objects a day cost little anywhere.
+pub const BEAT_EVERY: Duration = Duration::from_secs(300);
+/// So many of them must fail to come before somebody is taken for silent.
+pub const BEATS_MISSED: u32 = 3;
+/// Between two drills of a replica that run by themselves, unless somebody says otherwise.
+pub const DRILL_EVERY: Duration = Duration::from_secs(7 * 24 * 3600);
+/// Of the files, so many percent, unless somebody says otherwise.
+pub const DRILL_PERCENT: u8 = 5;
+/// The first drill of a replica waits so long at most: the password for the night is tried soon.
+pub const DRILL_FIRST: Duration = Duration::from_secs(3600);
+/// One that failed is tried again after so long at most.
+pub const DRILL_AGAIN: Duration = Duration::from_secs(24 * 3600);
+/// So late a drill may be before a person is told.
+pub const DRILL_GRACE: Duration = Duration::from_secs(24 * 3600);
 /// How long the end of a mount waits for its replicas.
 pub const REPLICA_END: Duration = Duration::from_secs(10);
+/// The same when it was ended by SIGTERM: systemd waits for 90 s.
+pub const DANGER_END: Duration = Duration::from_secs(30);
+/// For so long no limit is kept after something began to go wrong.
+pub const URGENT: Duration = Duration::from_secs(600);
+/// How long the end of a mount waits for hooks that are running.
+pub const HOOKS_END: Duration = Duration::from_secs(5);
+/// How often it is looked whether something is about to go wrong.
+pub const DANGER_LOOK: Duration = Duration::from_secs(1);
 /// Between two tries to record again; doubled after each that fails.
 pub const RESUME_FIRST: Duration = Duration::from_secs(1);
 /// The longest time between two tries: opening a damaged store reads all of its log.
@@ -335,17 +382,35 @@ pub const EXPORT_CHUNKS: usize = 1000;
 /// Bytes of a pack in a repository, about: few enough to be sent again, enough for a provider that
 /// takes money for each.
 pub const PACK_BYTES: usize = 16 << 20;
+/// Of a pack of which a part is wanted, so many bytes between two wanted ones come along: about what a line
+/// carries while another question is answered.
+pub const PART_GAP: u64 = 64 << 10;
+/// A pack that is smaller is not taken over by the set in whose place it was made: what is in it goes into a
+/// larger one.
+pub const PACK_SMALL: u64 = 1 << 20;
+/// After this time, at the latest, it is looked whether all that a replica had is there.
+pub const REPLICA_LOOK: Duration = Duration::from_secs(3600);
+/// The same where a limit says how much may be sent in a second.
+pub const PACK_BYTES_LEAST: usize = 64 << 10;
 /// Chunks that one object of an index names, about.
 pub const INDEX_CHUNKS: usize = 200_000;
 /// Objects that are sent to a repository at once.
 pub const UPLOADS: usize = 4;
-/// Packs that are fetched from a repository at once.
-pub const DOWNLOADS: usize = 4;
+/// Packs that are fetched from a repository at once: at first, and at the most unless more are asked
+/// for. Each takes the memory of two packs.
+pub const JOBS_FIRST: usize = 3;
+pub const JOBS_MAX: usize = 8;
 /// For so long an object is waited for where another place may have it.
 pub const PATIENCE: Duration = Duration::from_secs(if cfg!(test) { 1 } else { 20 });
 /// Objects one after the other that a place did not give before others are asked first.
 pub const GIVES_UP: u32 = 3;
+/// How long nothing may come of what is to be recovered before who waits for it gets an error.
+pub const FILL_SILENCE: Duration = Duration::from_secs(60);
+/// The longest pause before a place that did not answer is asked again for what is to be recovered.
+pub const FILL_LAST_PAUSE: Duration = Duration::from_secs(10);
 /// Longest message while a store is sent, bytes: a chunk list of the longest kind and its frame.
 pub const EXPORT_FRAME: u32 = LIST_PLAIN_MAX + (16 << 20);
+/// How often a store that is asked for something that takes long says that it is at it.
+pub const EXPORT_TOLD: Duration = Duration::from_millis(500);
 /// How long the other side may say nothing while a store is sent: it may be sending elsewhere.
 pub const EXPORT_IDLE: Duration = Duration::from_secs(3600);

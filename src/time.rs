@@ -4,13 +4,17 @@
 //! 1. Showing and reading are inverse: `parse(&time.to_string(), ..)` is `time`, to the nanosecond.
 //! 2. What people get names its zone, except in the folders of `.checkpoints` (`folder.rs`), which
 //!    are in the local time of the daemon.
-//! 3. `parse` and `folder` are pure: the clock and the zone are arguments.
+//! 3. All but the clock itself is pure: the clock and the zone are arguments.
 
+mod calendar;
 pub mod folder;
 mod parse;
+mod window;
 
+pub use calendar::{BadCalendar, Calendar};
 pub use jiff::tz::TimeZone;
 pub use parse::{BadTime, is_gmt, parse};
+pub use window::{BadWindow, Window};
 
 use jiff::civil::DateTime;
 use jiff::tz::Offset;
@@ -84,6 +88,12 @@ impl Timestamp {
             at.second(),
             offset_text(offset, ':')
         )
+    }
+
+    /// With the parts of strftime(3) filled in: `nightly-%Y-%m-%d`. `None`: there is no such part.
+    pub fn formatted(self, pattern: &str, zone: &TimeZone) -> Option<String> {
+        let at = self.jiff().to_zoned(zone.clone());
+        jiff::fmt::strtime::format(pattern, &at).ok()
     }
 
     fn jiff(self) -> jiff::Timestamp {

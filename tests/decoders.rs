@@ -427,6 +427,7 @@ fn objects_of_a_repository() {
         seal: HASH,
         files: 6,
         data_bytes: 7,
+        asked: true,
         set_bytes: 8,
         objects: vec![
             ObjectRecord {

@@ -50,7 +50,7 @@ within '
     find . -name .gitignore -delete
     git init -q -b main . && git add -A && git commit -qm everything
     git checkout -qb rewrite
-    find . -name "*.rs" -not -path "./.git/*" | sort | sed -n 1,400p | xargs sed -i "s/fn /fn  /"
+    find . -type f -name "*.rs" -not -path "./.git/*" | sort | sed -n 1,400p | xargs sed -i "s/fn /fn  /"
     git rm -rqf "$(ls | sed -n 1,1p)"
     git commit -qam rewrite
     cd .. && git clone -q upstream clone && cd clone'
@@ -93,12 +93,12 @@ within '
     done
     grep -c great $file | grep -qx 2'
 step edited
-within 'find clone upstream -name "*.rs" | sed -n 1,1000p | xargs sed -i "s/  / /g; s/pub/pub /"'
+within 'find clone upstream -type f -name "*.rs" | sed -n 1,1000p | xargs sed -i "s/  / /g; s/pub/pub /"'
 step sed
 within '
-    find registry -name "*.rs" | sed -n 1,300p | while read -r f; do truncate -s -1 "$f"; done
-    find registry -name "*.md" | sed -n 1,300p | xargs chmod 600
-    find registry -name "LICENSE*" | sed -n 1,100p | while read -r f; do ln "$f" "$f.link"; done
+    find registry -type f -name "*.rs" | sed -n 1,300p | while read -r f; do truncate -s -1 "$f"; done
+    find registry -type f -name "*.md" | sed -n 1,300p | xargs chmod 600
+    find registry -type f -name "LICENSE*" | sed -n 1,100p | while read -r f; do ln "$f" "$f.link"; done
     find registry -type d | sed -n 1,50p | xargs touch -d 2001-02-03'
 step touched
 within 'rm -rf upstream crate registry/src/*/a*; mv untarred registry/; rm -rf clone/.git'

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 /// Each layer and what it may `use`, as in docs/architecture.md. A layer that is not here does not
 /// exist.
-const LAYERS: [(&str, &[&str]); 18] = [
+const LAYERS: [(&str, &[&str]); 19] = [
     ("id", &[]),
     ("limits", &[]),
     ("name", &["limits"]),
@@ -60,11 +60,19 @@ const LAYERS: [(&str, &[&str]); 18] = [
         ],
     ),
     (
+        "filling",
+        &[
+            "backing", "capture", "format", "fs", "history", "id", "inodes", "limits", "pattern",
+            "restore", "store", "time",
+        ],
+    ),
+    (
         "control",
         &[
             "archive",
             "backing",
             "capture",
+            "filling",
             "format",
             "fs",
             "history",
@@ -91,6 +99,7 @@ const LAYERS: [(&str, &[&str]); 18] = [
             "backing",
             "capture",
             "control",
+            "filling",
             "format",
             "fs",
             "fuse",
@@ -258,6 +267,7 @@ fn the_table_has_no_circles() {
         "history",
         "restore",
         "fs",
+        "filling",
         "control",
         "fuse",
         "cli",

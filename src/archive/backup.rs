@@ -3,12 +3,14 @@
 
 use super::feed::{Facts, Feed};
 use super::object::*;
+use super::remembered::{Remembered, Reused, record_bytes, stays};
 use super::repository::{Catalog, Held, Repository};
 use super::{ArchiveError, Result, Traffic};
 use crate::format::transfer::Sent;
 use crate::id::{Epoch, Hash};
 use crate::time::Timestamp;
 use std::collections::HashSet;
+use std::time::{Duration, Instant};
 
 /// What a set is to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,6 +22,11 @@ pub enum Kind {
     /// Every so many sets a full one, differential ones between.
     Mixed {
         full_every: u64,
+    },
+    /// As keeps a replica up to date: it takes the place of some before it when these have become many
+    /// (`remembered.rs`). Sets that were made so are kept for so long.
+    Continuous {
+        keep: Duration,
     },
 }
 
@@ -44,12 +51,14 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// What a replica gets each time: what is new, confirmed.
-    pub const REPLICA: Plan = Plan {
-        kind: Kind::Incremental,
-        confirm: Confirm::Checksum,
-        compare: false,
-    };
+    /// What a replica gets each time: what is new, confirmed. Its sets are kept for so long.
+    pub fn replica(keep: Duration) -> Plan {
+        Plan {
+            kind: Kind::Continuous { keep },
+            confirm: Confirm::Checksum,
+            compare: false,
+        }
+    }
 }
 
 /// What was made.
@@ -80,6 +89,8 @@ struct Base {
     set: Option<u64>,
     after: Epoch,
     full_because: Option<&'static str>,
+    /// Sets in whose place it comes.
+    instead: Vec<u64>,
 }
 
 impl Backup<'_> {
@@ -91,7 +102,12 @@ impl Backup<'_> {
         feed.claim(self.repository.id)?;
         // One that is kept open may have been moved away: nothing is begun in its place.
         self.repository.is_the_same()?;
-        let catalog = self.repository.catalog()?;
+        let is_continuous = matches!(self.plan.kind, Kind::Continuous { .. });
+        let mut known = self
+            .repository
+            .recall(!is_continuous || self.plan.compare)?;
+        let looks = known.looked.is_none();
+        let mut catalog = std::mem::take(&mut known.catalog);
         let own = facts
             .sent
             .iter()
@@ -109,10 +125,17 @@ impl Backup<'_> {
             }
             lineage => lineage?,
         };
-        let mut base = self.base(&catalog, &facts, own)?;
+        let mut bases = self.bases(&catalog, &facts, own, looks)?.into_iter();
+        let mut base = bases.next().unwrap_or_else(|| full(""));
         let newest = catalog.sets.keys().next_back().copied().unwrap_or_default();
         let same_lists = own.is_some_and(|own| own.lists == facts.lists);
-        if base.after == facts.to && base.set.is_some() && same_lists {
+        let is_same = match is_continuous {
+            true => base.full_because.is_none() && own.is_some_and(|own| own.epoch == facts.to),
+            false => base.after == facts.to && base.set.is_some(),
+        };
+        if is_same && same_lists {
+            known.catalog = catalog;
+            *self.repository.remembered.lock() = Some(known);
             return Ok(Made {
                 set: None,
                 newest,
@@ -121,13 +144,20 @@ impl Backup<'_> {
                 missing: 0,
             });
         }
-        if !feed.begin(base.after)? {
-            base = full("the state that the last set ends with is not kept any more");
-            feed.begin(base.after)?;
+        while !feed.begin(base.after)? {
+            let gone = || full("the state that the last set ends with is not kept any more");
+            base = bases.next().unwrap_or_else(gone);
         }
         let (files, data_bytes) = self.data(feed, &catalog, &base)?;
-        let known = self.known(&catalog, &base)?;
-        let (objects, missing) = self.send(feed, known)?;
+        // Of another set than this store wrote last, if that could not be noted.
+        let remembered = known.chunks.take();
+        let remembered = remembered.filter(|(set, _)| own.is_some_and(|own| own.set == *set));
+        let remembered = remembered
+            .filter(|_| is_continuous)
+            .map(|(_, chunks)| chunks);
+        let (chunks, reused) = self.known(&catalog, &base, remembered, facts.purged)?;
+        let sent = self.send(feed, chunks, reused)?;
+        let missing = sent.missing;
         let set = SetRecord {
             number: 0,
             kind: base.kind,
@@ -143,8 +173,9 @@ impl Backup<'_> {
             seal: facts.seal,
             files,
             data_bytes,
-            set_bytes: objects.iter().map(|object| object.bytes).sum(),
-            objects,
+            set_bytes: sent.objects.iter().map(|object| object.bytes).sum(),
+            asked: !is_continuous,
+            objects: sent.objects,
         };
         // What it is made of, and what that needs, must be there when it is published.
         let chain = match set.base {
@@ -152,10 +183,28 @@ impl Backup<'_> {
             None => Vec::new(),
         };
         let all: Vec<&SetRecord> = chain.into_iter().chain([&set]).collect();
-        let held = self.repository.check(&all)?;
-        let set = self.repository.publish(&catalog, lineage, set)?;
+        let held = match looks {
+            true => Some(self.repository.check(&all)?),
+            // The others were there when it was looked last.
+            false => {
+                self.repository.has(&set.objects[sent.taken_over..])?;
+                None
+            }
+        };
+        drop(all);
+        let drops = (catalog.newest + 1).is_multiple_of(FULL_HEAD);
+        if let (Kind::Continuous { keep }, true) = (self.plan.kind, drops) {
+            catalog.drop_superseded(set.base, keep, Timestamp::now());
+        }
+        let set = self.repository.publish(&mut catalog, lineage, set)?;
         self.repository.is_the_same()?;
-        let garbage = self.remove_garbage(&catalog, &set, &held)?;
+        let garbage = match &held {
+            Some(held) => self.remove_garbage(&catalog, &set, held)?,
+            None => 0,
+        };
+        if drops && is_continuous {
+            self.remove_heads(&catalog)?;
+        }
         let full = match (set.kind, own) {
             (SetKind::Full, _) | (_, None) => (set.number, set.to),
             (_, Some(own)) => (own.full_set, own.full_epoch),
@@ -176,6 +225,12 @@ impl Backup<'_> {
             // The set is there all the same; the next one builds on the one before.
             log::warn!("what was sent could not be noted: {error}");
         }
+        let number = set.number;
+        *self.repository.remembered.lock() = Some(Remembered {
+            catalog,
+            chunks: Some((number, sent.chunks)),
+            looked: known.looked.or_else(|| Some(Instant::now())),
+        });
         Ok(Made {
             newest: set.number,
             set: Some(set),
@@ -207,48 +262,73 @@ impl Backup<'_> {
         }
     }
 
-    fn base(&self, catalog: &Catalog, facts: &Facts, own: Option<&Sent>) -> Result<Base> {
+    /// What it may build on, the best first; what is not kept any more by the store can't be it.
+    fn bases(
+        &self,
+        catalog: &Catalog,
+        facts: &Facts,
+        own: Option<&Sent>,
+        looks: bool,
+    ) -> Result<Vec<Base>> {
         let wanted = match self.plan.kind {
-            Kind::Full => return Ok(full("")),
-            Kind::Incremental => SetKind::Incremental,
+            Kind::Full => return Ok(vec![full("")]),
+            Kind::Incremental | Kind::Continuous { .. } => SetKind::Incremental,
             Kind::Differential => SetKind::Differential,
             Kind::Mixed { full_every } => {
                 let newer = |full: u64| catalog.sets.range(full..).count() as u64;
                 match own {
                     Some(own) if newer(own.full_set) < full_every => SetKind::Differential,
-                    _ => return Ok(full("")),
+                    _ => return Ok(vec![full("")]),
                 }
             }
         };
         let Some(own) = own else {
-            return Ok(full("there is none yet"));
+            return Ok(vec![full("there is none yet")]);
         };
         let (set, after) = match wanted {
             SetKind::Incremental => (own.set, own.epoch),
             _ => (own.full_set, own.full_epoch),
         };
         let Ok(chain) = self.repository.chain(catalog, set) else {
-            return Ok(full(
+            return Ok(vec![full(
                 "the set that it would build on is not in the list any more",
-            ));
+            )]);
         };
         if chain.last().is_none_or(|set| set.to != after) || after > facts.to {
-            return Ok(full(
+            return Ok(vec![full(
                 "the set that it would build on is another than was noted",
-            ));
+            )]);
         }
         let first_is_full = chain.first().is_some_and(|set| set.kind == SetKind::Full);
-        if !first_is_full || !self.is_there(&chain)? {
-            return Ok(full(
+        if !first_is_full || (looks && !self.is_there(&chain)?) {
+            return Ok(vec![full(
                 "something of the sets that it would build on is missing or damaged",
-            ));
+            )]);
         }
-        Ok(Base {
-            kind: wanted,
-            set: Some(set),
-            after,
-            full_because: None,
-        })
+        let sizes: Vec<u64> = chain.iter().map(|set| record_bytes(set)).collect();
+        // What somebody asked for builds on what he said, or is full and says why. Else an older one may be the
+        // base when one is not kept any more; the full one is kept in any case.
+        let (least, stays) = match self.plan.kind {
+            Kind::Continuous { .. } => (0, stays(&sizes)),
+            _ => (chain.len(), chain.len()),
+        };
+        let base = |stays: usize| {
+            let instead = chain[stays..].iter().map(|set| set.number).collect();
+            match stays.checked_sub(1).map(|last| chain[last]) {
+                Some(base) => Base {
+                    kind: wanted,
+                    set: Some(base.number),
+                    after: base.to,
+                    full_because: None,
+                    instead,
+                },
+                None => Base {
+                    instead,
+                    ..full("")
+                },
+            }
+        };
+        Ok((least..=stays).rev().map(base).collect())
     }
 
     /// Files and bytes of the state that is sent: those of the set that it builds on, and what has
@@ -281,20 +361,32 @@ impl Backup<'_> {
         Ok(true)
     }
 
-    /// What the sets that it builds on hold.
-    fn known(&self, catalog: &Catalog, base: &Base) -> Result<HashSet<Hash>> {
-        let mut known = HashSet::new();
+    /// What the sets that it builds on hold, and the packs of those in whose place it comes.
+    /// `remembered`: what all of these hold.
+    fn known(
+        &self,
+        catalog: &Catalog,
+        base: &Base,
+        remembered: Option<HashSet<Hash>>,
+        purged: Option<Timestamp>,
+    ) -> Result<(HashSet<Hash>, Reused)> {
+        let instead = base.instead.iter();
+        let instead: Vec<&SetRecord> = instead.filter_map(|set| catalog.sets.get(set)).collect();
+        let (reused, theirs) = Reused::of(self.repository, &instead, purged)?;
         let Some(number) = base.set else {
-            return Ok(known);
+            return Ok((HashSet::new(), reused));
         };
+        if let Some(mut known) = remembered {
+            known.retain(|hash| !theirs.contains(hash));
+            return Ok((known, reused));
+        }
+        let mut known = HashSet::new();
         for set in self.repository.chain(catalog, number)? {
-            for object in set.of_kind(ObjectKind::Index) {
-                let index: Index = self.repository.fetch_value(object)?;
-                let chunks = index.packs.iter().flat_map(|pack| &pack.chunks);
-                known.extend(chunks.map(|chunk| chunk.hash));
+            for pack in self.repository.packs(set)? {
+                known.extend(pack.chunks.iter().map(|chunk| chunk.hash));
             }
         }
-        Ok(known)
+        Ok((known, reused))
     }
 
     pub(super) fn go_on(&self) -> Result<()> {
@@ -315,10 +407,20 @@ impl Backup<'_> {
             .collect();
         let mut removed = 0;
         for name in held.names().filter(|name| !named.contains(*name)) {
-            self.repository.objects.delete(name)?;
-            removed += 1;
+            removed += u64::from(self.repository.objects.clear(name));
         }
         Ok(removed)
+    }
+
+    /// Removes heads that nobody reads any more: those before the last one but one that holds all sets.
+    fn remove_heads(&self, catalog: &Catalog) -> Result<()> {
+        let oldest = catalog.newest.saturating_sub(FULL_HEAD);
+        for (name, _) in self.repository.objects.list("heads")? {
+            if name < head_name(oldest) {
+                self.repository.objects.clear(&name);
+            }
+        }
+        Ok(())
     }
 }
 
@@ -328,5 +430,6 @@ fn full(because: &'static str) -> Base {
         set: None,
         after: Epoch::NONE,
         full_because: (!because.is_empty()).then_some(because),
+        instead: Vec::new(),
     }
 }

@@ -22,6 +22,10 @@ pub enum What {
     Segment,
     /// The head of this number.
     Head(u64),
+    /// A sign of life, likewise.
+    Beat(u64),
+    /// What was tried, likewise.
+    Proof(u64),
 }
 
 impl What {
@@ -32,6 +36,8 @@ impl What {
             What::Index => (2, 0),
             What::Segment => (3, 0),
             What::Head(number) => (4, number),
+            What::Beat(number) => (5, number),
+            What::Proof(number) => (6, number),
         };
         let mut label = b"rewindfs repository 1".to_vec();
         label.extend_from_slice(&repository);

@@ -53,6 +53,11 @@ pub enum ArchiveError {
     #[error("this is the last password of {place}: add another one first")]
     LastPassword { place: String },
     #[error(
+        "{place} keeps all that is there, and the password {name} still opens it: whoever runs the place \
+         can remove keys/{name}"
+    )]
+    Kept { place: String, name: String },
+    #[error(
         "a new place for backups needs a password (--password-file FILE, --password-command CMD \
          or REWINDFS_PASSWORD), or --no-encryption"
     )]
@@ -71,6 +76,11 @@ pub enum ArchiveError {
         "{place} has changed below this backup ({what}): the set can't be relied on; try again"
     )]
     Pulled { place: String, what: String },
+    #[error(
+        "{copy} is no copy of {place} as it is now: that was set back, or begun anew, or this is of \
+         another place; look at both, or pull into another folder"
+    )]
+    NoCopy { place: String, copy: String },
     #[error("somebody else wrote to {place} at the same time: nothing was published; try again")]
     Raced { place: String },
     #[error("{place} has no set {number}")]

@@ -1,8 +1,10 @@
-//! A store that is to be sent: what it says of itself, its records in pages, its chunks.
+//! A store that is to be sent: what it says of itself, its records in pages, its chunks; and what of
+//! these it has lost, to get it back.
 
 use super::{ArchiveError, Result};
 use crate::format::transfer::{Growth, RawChunk, RawRecord, Sent};
 use crate::id::{Epoch, Hash};
+use crate::store::repair::{Given, GivenSet, Lacking};
 use crate::store::{Export, Store, StoreError};
 use crate::time::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -21,6 +23,8 @@ pub struct Facts {
     /// The hash of its whole lists.
     pub lists: Hash,
     pub sent: Vec<Sent>,
+    /// When something was purged last.
+    pub purged: Option<Timestamp>,
 }
 
 /// A store that is to be sent, wherever it is.
@@ -46,6 +50,22 @@ pub trait Feed {
     fn chunks(&mut self, hashes: &[Hash]) -> Result<Vec<(Hash, Option<RawChunk>)>>;
     /// Notes what was sent.
     fn note(&mut self, sent: &Sent) -> Result<()>;
+    /// Whether records are lost; if they can be put back, what follows is that.
+    fn lacks_records(&mut self, go_on: &dyn Fn() -> bool) -> Result<Lacking>;
+    /// Whether it keeps the state of a set, with the same history before it.
+    fn has_set(&mut self, set: &GivenSet) -> Result<bool>;
+    /// Gives it records of such a set; how many of them were taken.
+    fn put_back_records(&mut self, records: Vec<RawRecord>) -> Result<u64>;
+    /// All has come; how many of them were not needed after all.
+    fn settle(&mut self) -> Result<u64>;
+    /// The contents that it names and has not. All of it is read for that: `go_on` is asked now and
+    /// then.
+    ///
+    /// # Errors
+    /// `Interrupted`: `go_on` said no.
+    fn lost(&mut self, go_on: &dyn Fn() -> bool) -> Result<Vec<Hash>>;
+    /// Gives it such contents; how many of them were taken.
+    fn put_back(&mut self, chunks: &[RawChunk]) -> Result<u64>;
 }
 
 /// A store of this process.
@@ -55,6 +75,10 @@ pub struct Local {
     dir: Vec<u8>,
     to: Epoch,
     export: Option<Export>,
+    /// Nobody else works with the store.
+    alone: bool,
+    /// Records that are being put back.
+    given: Option<Given>,
 }
 
 impl Local {
@@ -66,6 +90,23 @@ impl Local {
             dir,
             to,
             export: None,
+            alone: false,
+            given: None,
+        }
+    }
+
+    /// Nobody else works with the store, if `alone`.
+    pub fn alone(mut self, alone: bool) -> Local {
+        self.alone = alone;
+        self
+    }
+}
+
+/// What has come is made whole, also if the rest never comes.
+impl Drop for Local {
+    fn drop(&mut self) {
+        if let Err(error) = self.settle() {
+            log::warn!("what was put back could not be looked at again: {error}");
         }
     }
 }
@@ -90,6 +131,12 @@ impl Feed for Local {
             seal: header.seal,
             lists: self.store.lists_hash(self.to)?,
             sent: self.store.all_sent()?,
+            purged: self
+                .store
+                .tombstones()?
+                .iter()
+                .map(|purge| purge.time)
+                .max(),
         })
     }
 
@@ -119,5 +166,45 @@ impl Feed for Local {
 
     fn note(&mut self, sent: &Sent) -> Result<()> {
         Ok(self.store.note_sent(sent)?)
+    }
+
+    fn lacks_records(&mut self, go_on: &dyn Fn() -> bool) -> Result<Lacking> {
+        self.settle()?;
+        let (lacking, given) = self.store.lacks_records(self.alone, go_on)?;
+        self.given = (lacking == Lacking::Records).then_some(given);
+        match go_on() {
+            true => Ok(lacking),
+            false => Err(ArchiveError::Interrupted),
+        }
+    }
+
+    fn has_set(&mut self, set: &GivenSet) -> Result<bool> {
+        Ok(self.store.has_set(set)?)
+    }
+
+    fn put_back_records(&mut self, records: Vec<RawRecord>) -> Result<u64> {
+        match &mut self.given {
+            Some(given) => Ok(self.store.put_back_records(&records, given)?),
+            None => Ok(0),
+        }
+    }
+
+    fn settle(&mut self) -> Result<u64> {
+        match self.given.take() {
+            Some(given) => Ok(self.store.settle(given)?),
+            None => Ok(0),
+        }
+    }
+
+    fn lost(&mut self, go_on: &dyn Fn() -> bool) -> Result<Vec<Hash>> {
+        let lost = self.store.lost(go_on)?;
+        match go_on() {
+            true => Ok(lost),
+            false => Err(ArchiveError::Interrupted),
+        }
+    }
+
+    fn put_back(&mut self, chunks: &[RawChunk]) -> Result<u64> {
+        Ok(self.store.put_back_lost(chunks)?)
     }
 }

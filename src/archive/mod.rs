@@ -14,15 +14,22 @@
 
 mod backup;
 mod cipher;
+mod credentials;
 mod error;
 mod feed;
 mod keys;
+mod limit;
+mod notes;
 mod object;
 mod objects;
 mod others;
+mod pace;
 mod pack;
+mod part;
 mod passwords;
+mod pull;
 mod recover;
+mod remembered;
 mod remote;
 mod repository;
 mod send;
@@ -33,13 +40,17 @@ pub use backup::{Backup, Confirm, Kind, Made, Plan};
 pub use error::ArchiveError;
 pub use feed::{Facts, Feed, Local};
 pub use keys::{KeySlot, Secret};
+pub use limit::Rate;
+pub use notes::{Beat, Proof, ProofKind};
 pub use object::{
     Head, Index, ObjectKind, ObjectRecord, PackIndex, PackedChunk, SetKind, SetRecord,
 };
 pub use objects::Objects;
-pub use others::{Other, Standing};
+pub use others::{Mended, Other, Source};
+pub use pace::{Far, Jobs, Pace};
 pub use passwords::PasswordSlot;
-pub use recover::{Gather, Gathering, Lacks, Outcome};
+pub use pull::{Pull, Pulled};
+pub use recover::{FetchedPack, Gather, Gathering, Lacks, Outcome, fetch_all, pack_name};
 pub use remote::serve;
 pub use repository::{Catalog, Held, Repository, Secrecy};
 

@@ -61,6 +61,9 @@ pub struct SetRecord {
     pub data_bytes: u64,
     /// Bytes of all its objects.
     pub set_bytes: u64,
+    /// Somebody asked for it: it goes only when somebody says so. Else it was made to keep a replica up
+    /// to date, and goes when newer ones take its place.
+    pub asked: bool,
     pub objects: Vec<ObjectRecord>,
 }
 
@@ -136,6 +139,13 @@ pub struct PackIndex {
     pub chunks: Vec<PackedChunk>,
 }
 
+impl PackIndex {
+    /// Bytes of the pack.
+    pub fn bytes(&self) -> u64 {
+        self.chunks.iter().map(|chunk| u64::from(chunk.bytes)).sum()
+    }
+}
+
 /// A chunk in a pack.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PackedChunk {
@@ -168,6 +178,7 @@ mod tests {
             files: 6,
             data_bytes: 7,
             set_bytes: 8,
+            asked: true,
             objects: vec![ObjectRecord {
                 kind: ObjectKind::Segment,
                 hash: Hash([0x44; 32]),
@@ -180,7 +191,7 @@ mod tests {
             "33".repeat(32),
             "44".repeat(32),
         );
-        let bytes = format!("ac02020101{one}0168022f640203080a{two}{three}0607080102{four}09");
+        let bytes = format!("ac02020101{one}0168022f640203080a{two}{three}060708010102{four}09");
         assert_eq!(hex(&pack(&set)), format!("01{bytes}"));
         assert_eq!(unpack::<SetRecord>(&pack(&set)), Ok(set.clone()));
         let head = Head {

@@ -2,16 +2,22 @@
 //! through the crate `object_store`; a call here waits for its end. Or this program
 //! on another machine (`remote`).
 
+use super::credentials::{self, Around};
+use super::limit::{Limit, Rate};
 use super::remote::{Remote, Told};
 use super::{ArchiveError, Result};
+use crate::limits;
 use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey, Checksum};
 use object_store::local::LocalFileSystem;
 use object_store::path::Path as ObjectPath;
 use object_store::{Error as Fault, ObjectStore, ObjectStoreExt, ObjectStoreScheme, PutMode};
 use object_store::{PutOptions, PutPayload};
+use parking_lot::RwLock;
 use std::fmt;
-use std::path::Path;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::runtime::Runtime;
 use url::Url;
@@ -24,6 +30,10 @@ pub struct Objects {
     checks_uploads: bool,
     /// How long an answer is waited for; `None`: as long as the provider's own client does.
     patience: Option<Duration>,
+    /// How fast it is sent to; `None`: as fast as it takes.
+    limit: RwLock<Option<Arc<Limit>>>,
+    /// It was told that something stays there.
+    keeps: AtomicBool,
 }
 
 /// How it is reached.
@@ -51,7 +61,8 @@ impl fmt::Debug for Objects {
 impl Objects {
     /// Opens a place: `file:///FOLDER` or a path, `ssh://HOST/FOLDER`, `s3://BUCKET/PREFIX`, `gs://`,
     /// `az://`. Credentials
-    /// and endpoints come from the environment (AWS_*, GOOGLE_*, AZURE_*).
+    /// and endpoints come from the environment (AWS_*, GOOGLE_*, AZURE_*), or from the files in which
+    /// the providers' own tools keep them (`credentials`).
     ///
     /// # Errors
     /// It is no such place; with `create` a folder is made.
@@ -76,6 +87,8 @@ impl Objects {
                 place: url.to_owned(),
                 checks_uploads: false,
                 patience: None,
+                limit: RwLock::default(),
+                keeps: AtomicBool::default(),
             });
         }
         if !parsed.username().is_empty() || parsed.password().is_some() {
@@ -93,10 +106,27 @@ impl Objects {
         let fault = |error: Fault| bad(error.to_string());
         let (scheme, prefix) =
             ObjectStoreScheme::parse(&parsed).map_err(|error| bad(error.to_string()))?;
+        let variable = |name: &str| std::env::var(name).ok();
+        let around = Around {
+            variable: &variable,
+            home: variable("HOME").map(PathBuf::from),
+            // Not there: of nobody.
+            vendor: std::fs::read_to_string("/sys/class/dmi/id/sys_vendor").unwrap_or_default(),
+        };
+        match scheme {
+            ObjectStoreScheme::GoogleCloudStorage => credentials::google(&around).map_err(bad)?,
+            ObjectStoreScheme::MicrosoftAzure => credentials::azure(&around).map_err(bad)?,
+            _ => {}
+        }
         if scheme == ObjectStoreScheme::AmazonS3 {
             let mut builder = AmazonS3Builder::new()
                 .with_url(url)
                 .with_checksum_algorithm(Checksum::SHA256);
+            for (name, value) in credentials::aws(&around).map_err(bad)? {
+                if let Ok(key) = name.parse::<AmazonS3ConfigKey>() {
+                    builder = builder.with_config(key, value);
+                }
+            }
             for (name, value) in variables {
                 if let Ok(key) = name.parse::<AmazonS3ConfigKey>() {
                     builder = builder.with_config(key, value);
@@ -107,6 +137,29 @@ impl Objects {
         }
         let (store, prefix) = object_store::parse_url_opts(&parsed, variables).map_err(fault)?;
         Objects::of(store.into(), prefix, url, false).map_err(bad)
+    }
+
+    /// What is run to have the history of a directory on another machine sent here.
+    ///
+    /// # Errors
+    /// It is no `ssh://HOST/DIR`.
+    pub fn history_of(url: &str) -> Result<Vec<String>> {
+        let bad = |reason: String| ArchiveError::Url {
+            url: url.to_owned(),
+            reason,
+        };
+        let parsed = Url::parse(url).map_err(|error| bad(error.to_string()))?;
+        match parsed.scheme() {
+            "ssh" => super::remote::command(&parsed, "--stdio --history").map_err(bad),
+            _ => Err(bad("write ssh://HOST/DIR".to_owned())),
+        }
+    }
+
+    /// Whether a folder says of itself that it holds backups.
+    pub fn is_repository(folder: &Path) -> bool {
+        let marker = folder.join(super::object::MARKER);
+        let is_file = marker.symlink_metadata().is_ok_and(|meta| meta.is_file());
+        is_file && std::fs::read(marker).is_ok_and(|line| line.starts_with(b"rewindfs repository "))
     }
 
     /// What a place is called, whether it is there or not.
@@ -191,6 +244,8 @@ impl Objects {
             place: place.to_owned(),
             checks_uploads,
             patience: None,
+            limit: RwLock::default(),
+            keeps: AtomicBool::default(),
         })
     }
 
@@ -199,6 +254,26 @@ impl Objects {
         Objects {
             patience: Some(patience),
             ..self
+        }
+    }
+
+    /// From now on no more is sent to it than `rate` says.
+    pub fn limit(&self, rate: Rate) {
+        *self.limit.write() = Some(Arc::new(Limit::new(rate)));
+    }
+
+    /// Bytes of a pack, about.
+    pub(super) fn pack_bytes(&self) -> usize {
+        let limit = self.limit.read();
+        limit
+            .as_ref()
+            .map_or(limits::PACK_BYTES, |limit| limit.pack_bytes())
+    }
+
+    fn keep_to_limit(&self, bytes: usize) {
+        let limit = self.limit.read().clone();
+        if let Some(limit) = limit {
+            limit.send(bytes);
         }
     }
 
@@ -249,6 +324,7 @@ impl Objects {
     /// The place refuses it or can't be reached.
     pub fn put(&self, name: &str, bytes: Vec<u8>) -> Result<bool> {
         let action = "can't write";
+        self.keep_to_limit(bytes.len());
         let provider = match &self.way {
             Way::Remote(remote) => return self.told(action, name, remote.put(name, bytes)),
             Way::Provider(provider) => provider,
@@ -271,6 +347,7 @@ impl Objects {
     /// The place refuses it or can't be reached.
     pub fn mend(&self, name: &str, bytes: Vec<u8>) -> Result<()> {
         let action = "can't write";
+        self.keep_to_limit(bytes.len());
         let provider = match &self.way {
             Way::Remote(remote) => return self.told(action, name, remote.mend(name, bytes)),
             Way::Provider(provider) => provider,
@@ -299,6 +376,20 @@ impl Objects {
         Ok(bytes
             .map_err(|error| self.fault(action, name, error))?
             .to_vec())
+    }
+
+    /// A part of an object: `None` where the place gives none of it, so that all of it is to be asked for.
+    pub fn get_range(&self, name: &str, range: Range<u64>) -> Option<Vec<u8>> {
+        let wanted = usize::try_from(range.end - range.start).ok()?;
+        let bytes = match &self.way {
+            Way::Remote(remote) => remote.get_range(name, range).ok()??,
+            Way::Provider(provider) => {
+                let path = provider.path(name);
+                let read = provider.store.get_range(&path, range);
+                self.wait(provider, read).ok()?.to_vec()
+            }
+        };
+        (bytes.len() == wanted).then_some(bytes)
     }
 
     fn wait<T>(
@@ -364,6 +455,18 @@ impl Objects {
         let mut names: Vec<_> = names.collect();
         names.sort();
         Ok(names)
+    }
+
+    /// Removes an object that nothing needs any more. False: the place keeps it, which costs room there
+    /// and nothing else.
+    pub fn clear(&self, name: &str) -> bool {
+        let gone = self.delete(name);
+        if let Err(error) = &gone
+            && !self.keeps.swap(true, Ordering::Relaxed)
+        {
+            log::warn!("what is not needed any more stays there: {error}");
+        }
+        gone.is_ok()
     }
 
     /// Removes an object; one that is not there is removed.

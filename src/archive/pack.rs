@@ -5,7 +5,6 @@ use super::object::{PackIndex, PackedChunk};
 use super::{ArchiveError, Result};
 use crate::format::transfer::RawChunk;
 use crate::id::Hash;
-use crate::limits;
 
 /// A pack in the making.
 #[derive(Default)]
@@ -31,9 +30,9 @@ impl PackWriter {
         Ok(())
     }
 
-    /// Whether it is to be closed.
-    pub fn is_full(&self) -> bool {
-        self.bytes.len() >= limits::PACK_BYTES
+    /// Bytes so far.
+    pub fn len(&self) -> usize {
+        self.bytes.len()
     }
 
     /// The pack; `None` if nothing is in it.

@@ -71,6 +71,18 @@ impl Repository {
         let object = format!("{FOLDER}{name}");
         let bytes = self.objects.get(&object)?;
         self.objects.delete(&object)?;
+        // Whoever was told that it is gone would rely on that.
+        if self
+            .objects
+            .list("keys")?
+            .iter()
+            .any(|(name, _)| *name == object)
+        {
+            return Err(ArchiveError::Kept {
+                place: place(),
+                name: name.to_owned(),
+            });
+        }
         // Two who remove the two last ones at the same time: one of them sees it.
         if self.passwords()?.iter().all(|slot| slot.is_damaged) {
             self.objects.put(&object, bytes)?;

@@ -4,18 +4,19 @@
 //! wanted of the contents follows, all of it or a part, and in the order that is asked for.
 
 use super::object::*;
-use super::others::{Other, Standing};
+use super::others::Source;
+use super::pace::{Far, Jobs, Pace};
 use super::pack;
 use super::repository::{Catalog, Repository};
 use super::{ArchiveError, Result, Traffic};
 use crate::format::record::Piece;
 use crate::format::transfer::{RawChunk, RawRecord, Sent};
 use crate::id::Hash;
-use crate::limits;
 use crate::store::Store;
 use crossbeam_channel::bounded;
 use parking_lot::Mutex;
 use std::collections::HashSet;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 /// An object that could not be had.
@@ -42,18 +43,20 @@ pub struct Outcome {
 
 /// A set that becomes a store.
 pub struct Gather<'a> {
-    pub repository: &'a Repository,
+    pub source: Source<'a>,
     pub catalog: &'a Catalog,
     pub number: u64,
     pub store: &'a Store,
     /// An object that is missing does not end it. A segment always does, since nothing can be told
     /// without it.
     pub partial: bool,
-    pub progress: &'a (dyn Fn(Traffic) + Sync),
+    /// The contents follow in another way: of them nothing is looked at.
+    pub records_only: bool,
+    /// Nothing follows the contents that are asked for: of the packs only they come.
+    pub is_part: bool,
+    pub progress: &'a (dyn Fn(Far) + Sync),
     pub cancelled: &'a (dyn Fn() -> bool + Sync),
-    /// Other places that may have what this one does not give.
-    pub others: &'a [Other<'a>],
-    pub standing: Standing,
+    pub jobs: Jobs,
 }
 
 /// One whose records are here.
@@ -61,6 +64,7 @@ pub struct Gathering<'a> {
     from: Gather<'a>,
     /// The packs that are not here, and the sets that need them.
     packs: Vec<(u64, PackIndex)>,
+    pace: Pace,
     outcome: Outcome,
 }
 
@@ -73,10 +77,15 @@ impl<'a> Gather<'a> {
     pub fn begin(self) -> Result<Gathering<'a>> {
         let here = self.store.received_packs()?;
         let mut gathering = Gathering {
+            pace: Pace::new(self.jobs),
             from: self,
             packs: Vec::new(),
             outcome: Outcome::default(),
         };
+        if gathering.from.records_only {
+            gathering.records()?;
+            return Ok(gathering);
+        }
         gathering.indexes()?;
         let all = gathering.packs.len();
         // What came from another place came in other packs.
@@ -100,13 +109,13 @@ impl<'a> Gather<'a> {
     }
 }
 
-impl Gathering<'_> {
+impl<'a> Gathering<'a> {
     fn indexes(&mut self) -> Result<()> {
         let from = &self.from;
-        for set in from.repository.chain(from.catalog, from.number)? {
+        for set in from.source.repository.chain(from.catalog, from.number)? {
             for object in set.of_kind(ObjectKind::Index) {
                 from.go_on()?;
-                match from.value::<Index>(object) {
+                match from.source.value::<Index>(object) {
                     Ok(index) => {
                         let packs = index.packs.into_iter();
                         self.packs.extend(packs.map(|pack| (set.number, pack)));
@@ -124,18 +133,39 @@ impl Gathering<'_> {
 
     fn records(&mut self) -> Result<()> {
         let from = &self.from;
-        for set in from.repository.chain(from.catalog, from.number)? {
+        let mut segments = Vec::new();
+        for set in from.source.repository.chain(from.catalog, from.number)? {
             let is_last = set.number == from.number;
-            for object in set.of_kind(ObjectKind::Segment) {
-                from.go_on()?;
-                let records: Vec<RawRecord> = from.value(object)?;
-                self.outcome.traffic.objects += 1;
-                self.outcome.traffic.bytes += object.bytes;
-                (from.progress)(self.outcome.traffic);
-                from.store.receive_records(&records, is_last)?;
-            }
+            let objects = set.of_kind(ObjectKind::Segment);
+            segments.extend(objects.map(|object| (object, is_last)));
         }
-        Ok(())
+        let rest_bytes = self.packs.iter().map(|(_, pack)| pack.bytes()).sum();
+        let traffic = &mut self.outcome.traffic;
+        // The next one comes while this one is taken.
+        let (give, come) = bounded::<Result<Vec<RawRecord>>>(1);
+        thread::scope(|scope| {
+            let coming = &segments;
+            scope.spawn(move || {
+                for (object, _) in coming {
+                    if give.send(from.source.value(object)).is_err() {
+                        return;
+                    }
+                }
+            });
+            for ((object, is_last), records) in segments.iter().zip(come) {
+                from.go_on()?;
+                traffic.objects += 1;
+                traffic.bytes += object.bytes;
+                from.store.receive_records(records?, *is_last)?;
+                (from.progress)(Far {
+                    traffic: *traffic,
+                    rest_bytes,
+                    rest: None,
+                    jobs: 1,
+                });
+            }
+            Ok(())
+        })
     }
 
     /// Fetches the packs that hold these contents, and what they are made of.
@@ -175,17 +205,49 @@ impl Gathering<'_> {
     /// A store that can't be written.
     pub fn end(mut self) -> Result<Outcome> {
         let from = &self.from;
-        let chain = from.repository.chain(from.catalog, from.number)?;
-        let set = chain.last().ok_or_else(|| ArchiveError::NoSets {
-            place: from.repository.place().to_owned(),
-        })?;
+        let set = self.set()?;
         let received = from.store.received(set.to)?;
         self.outcome.missing = received.missing;
         self.outcome.is_whole = received.is_whole && header_is(from.store, set)?;
-        let first = chain.first().unwrap_or(set);
+        self.note_sent()?;
+        Ok(self.outcome)
+    }
+
+    /// Makes a store of the records; the contents follow, however long that takes. Whether the records
+    /// are those of the state that was sent.
+    ///
+    /// # Errors
+    /// A store that can't be written.
+    pub fn end_records(&mut self) -> Result<bool> {
+        let from = &self.from;
+        let set = self.set()?;
+        let is_whole = from.store.received_records(set.to)? && header_is(from.store, set)?;
+        self.note_sent()?;
+        Ok(is_whole)
+    }
+
+    /// What came so far.
+    pub fn traffic(&self) -> Traffic {
+        self.outcome.traffic
+    }
+
+    fn set(&self) -> Result<&'a SetRecord> {
+        let sets = &self.from.catalog.sets;
+        sets.get(&self.from.number)
+            .ok_or_else(|| ArchiveError::NoSets {
+                place: self.from.source.repository.place().to_owned(),
+            })
+    }
+
+    /// What was sent is here: the next set goes on behind it.
+    fn note_sent(&self) -> Result<()> {
+        let from = &self.from;
+        let chain = from.source.repository.chain(from.catalog, from.number)?;
+        let set = self.set()?;
+        let first = chain.first().copied().unwrap_or(set);
         from.store.note_sent(&Sent {
-            repository: from.repository.id,
-            url: from.repository.place().to_owned(),
+            repository: from.source.repository.id,
+            url: from.source.repository.place().to_owned(),
             set: set.number,
             epoch: set.to,
             full_set: first.number,
@@ -195,7 +257,7 @@ impl Gathering<'_> {
             recovered: true,
             fenced: None,
         })?;
-        Ok(self.outcome)
+        Ok(())
     }
 
     /// Those of these contents that are lists: also of those that are here already.
@@ -214,6 +276,9 @@ impl Gathering<'_> {
     }
 
     fn fetch(&mut self, wanted: &HashSet<Hash>) -> Result<()> {
+        if self.from.is_part {
+            return self.parts(wanted);
+        }
         let is_wanted = |(_, pack): &(u64, PackIndex)| {
             pack.chunks.iter().any(|chunk| wanted.contains(&chunk.hash))
         };
@@ -223,48 +288,140 @@ impl Gathering<'_> {
         self.packs(now)
     }
 
-    /// Fetches packs, several at once; they are taken in one after the other.
     fn packs(&mut self, wanted: Vec<(u64, PackIndex)>) -> Result<()> {
-        let from = &self.from;
+        let whole = |(set, index)| Wanted {
+            set,
+            index,
+            only: None,
+        };
+        self.take(wanted.into_iter().map(whole).collect())
+    }
+
+    /// Of the packs, what is wanted and not here.
+    fn parts(&mut self, wanted: &HashSet<Hash>) -> Result<()> {
+        let view = self.from.store.view();
+        let lacks =
+            |hash: &Hash| wanted.contains(hash) && !matches!(view.index_entry(*hash), Ok(Some(_)));
+        let parts = self.packs.iter().filter_map(|(set, index)| {
+            let hashes = index.chunks.iter().map(|chunk| chunk.hash);
+            let only: HashSet<Hash> = hashes.filter(lacks).collect();
+            (!only.is_empty()).then(|| Wanted {
+                set: *set,
+                index: index.clone(),
+                only: Some(only),
+            })
+        });
+        let parts = parts.collect();
+        drop(view);
+        self.take(parts)
+    }
+
+    fn take(&mut self, wanted: Vec<Wanted>) -> Result<()> {
+        let (from, pace) = (&self.from, &self.pace);
         let outcome = &mut self.outcome;
+        let mut rest_bytes = wanted.iter().map(Wanted::bytes).sum::<u64>();
         let queue = Mutex::new(wanted.into_iter());
-        type Fetched = (u64, PackIndex, Result<(Vec<RawChunk>, u64)>);
-        let (give, take) = bounded::<Fetched>(limits::DOWNLOADS);
-        thread::scope(|scope| {
-            for _ in 0..limits::DOWNLOADS {
-                let (queue, give) = (&queue, give.clone());
-                scope.spawn(move || {
-                    loop {
-                        let next = queue.lock().next();
-                        let Some((set, index)) = next else { return };
-                        let fetched = from.pack(&index);
-                        if give.send((set, index, fetched)).is_err() {
-                            return;
-                        }
-                    }
-                });
-            }
-            drop(give);
-            for (set, index, fetched) in take {
-                from.go_on()?;
-                match fetched {
-                    Ok((chunks, bytes)) => {
-                        from.store.receive_pack(index.pack, &chunks)?;
-                        outcome.fetched += 1;
-                        outcome.traffic.objects += 1;
-                        outcome.traffic.bytes += bytes;
-                        (from.progress)(outcome.traffic);
-                    }
-                    Err(error) if from.partial && error.is_of_object() => {
-                        let lack = lack(set, pack_object(index.pack).name(), &error);
-                        outcome.lacks.push(lack);
-                    }
-                    Err(error) => return Err(error),
+        let next = || queue.lock().next();
+        let get = |wanted: &Wanted| match &wanted.only {
+            None => from.source.pack(&wanted.index),
+            Some(only) => from.source.part(&wanted.index, only),
+        };
+        fetch_all(pace, &next, &get, &mut |wanted: Wanted, fetched| {
+            from.go_on()?;
+            rest_bytes -= wanted.bytes();
+            let Wanted { set, index, only } = wanted;
+            match fetched {
+                Ok((chunks, bytes)) => {
+                    let is_whole = only.is_none();
+                    let pack = is_whole.then_some(index.pack);
+                    from.store.receive_pack(pack, &chunks)?;
+                    outcome.fetched += 1;
+                    outcome.traffic.objects += 1;
+                    outcome.traffic.bytes += bytes;
+                    (from.progress)(Far {
+                        traffic: outcome.traffic,
+                        rest_bytes,
+                        rest: pace.rest(rest_bytes),
+                        jobs: pace.jobs(),
+                    });
                 }
+                Err(error) if from.partial && error.is_of_object() => {
+                    let lack = lack(set, pack_object(index.pack).name(), &error);
+                    outcome.lacks.push(lack);
+                }
+                Err(error) => return Err(error),
             }
             Ok(())
         })
     }
+}
+
+/// What is to come of a pack; `None`: all.
+struct Wanted {
+    set: u64,
+    index: PackIndex,
+    only: Option<HashSet<Hash>>,
+}
+
+impl Wanted {
+    fn bytes(&self) -> u64 {
+        let Some(only) = &self.only else {
+            return self.index.bytes();
+        };
+        let chunks = self.index.chunks.iter();
+        let of_it = chunks.filter(|chunk| only.contains(&chunk.hash));
+        of_it.map(|chunk| u64::from(chunk.bytes)).sum()
+    }
+}
+
+/// A pack as it came: its chunks, and the bytes that were read for them.
+pub type FetchedPack = Result<(Vec<RawChunk>, u64)>;
+
+/// Fetches packs as long as there is a next one, several at once; they are taken in one after the
+/// other.
+///
+/// # Errors
+/// What taking one in says; then nothing more is fetched.
+pub fn fetch_all<W: Send>(
+    pace: &Pace,
+    next: &(dyn Fn() -> Option<W> + Sync),
+    get: &(dyn Fn(&W) -> FetchedPack + Sync),
+    take: &mut dyn FnMut(W, FetchedPack) -> Result<()>,
+) -> Result<()> {
+    // Who fetched one has it in memory until it is taken: nothing is in between.
+    let (give, come) = bounded::<(W, FetchedPack)>(0);
+    let is_over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        for _ in 0..pace.most() {
+            let (give, is_over) = (give.clone(), &is_over);
+            scope.spawn(move || {
+                loop {
+                    pace.begin();
+                    let wanted = match is_over.load(Ordering::Relaxed) {
+                        true => None,
+                        false => next(),
+                    };
+                    let Some(wanted) = wanted else {
+                        return pace.end(None);
+                    };
+                    let fetched = get(&wanted);
+                    let bytes = fetched.as_ref().map_or(0, |(_, bytes)| *bytes);
+                    // Fails only when it is over.
+                    let _ = give.send((wanted, fetched));
+                    pace.end(Some(bytes));
+                }
+            });
+        }
+        drop(give);
+        for (wanted, fetched) in come {
+            let taken = take(wanted, fetched);
+            if taken.is_err() {
+                is_over.store(true, Ordering::Relaxed);
+                return taken;
+            }
+        }
+        Ok(())
+    })
 }
 
 /// Whether the chain of headers ends with the seal that the set says.
@@ -279,6 +436,11 @@ fn lack(set: u64, name: String, error: &ArchiveError) -> Lacks {
         error => error.to_string(),
     };
     Lacks { set, name, reason }
+}
+
+/// The name of a pack.
+pub fn pack_name(hash: Hash) -> String {
+    pack_object(hash).name()
 }
 
 fn pack_object(hash: Hash) -> ObjectRecord {

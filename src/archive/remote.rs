@@ -8,12 +8,13 @@ use crate::format::frame;
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use std::io::{self, Read, Write};
+use std::ops::Range;
 use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use url::Url;
 
 /// Number of these messages.
-const SPEECH: u32 = 1;
+const SPEECH: u32 = 2;
 /// How another machine is reached, unless somebody says otherwise. One that is gone is noticed.
 const SSH: &str = "ssh -o BatchMode=yes -o ServerAliveInterval=15 -o ServerAliveCountMax=4";
 /// The environment variable that says otherwise.
@@ -38,6 +39,12 @@ enum Ask {
     Mend {
         name: String,
         bytes: Vec<u8>,
+    },
+    /// So many bytes of an object, behind so many others.
+    Range {
+        name: String,
+        from: u64,
+        bytes: u64,
     },
 }
 
@@ -78,44 +85,51 @@ impl Drop for Line {
 impl Remote {
     /// The way to `ssh://[USER@]HOST[:PORT]/FOLDER`; `/~/` before it: from that user's home.
     pub(super) fn new(url: &Url, create: bool) -> std::result::Result<Remote, String> {
-        let host = url.host_str().filter(|host| !host.is_empty());
-        let host = host.ok_or("write ssh://HOST/FOLDER")?;
-        if url.password().is_some() {
-            return Err("a secret in a URL is seen by everybody; use a key".to_owned());
-        }
-        let folder = percent_decoded(url.path()).ok_or("its path is no text")?;
-        let folder = match folder.strip_prefix("/~/") {
-            Some(below) => below.to_owned(),
-            None => folder,
-        };
-        if folder.trim_matches('/').is_empty() {
-            return Err("write ssh://HOST/FOLDER".to_owned());
-        }
-        // What ssh would take for an option is no host.
-        if host.starts_with('-') || url.username().starts_with('-') {
-            return Err("that is no host".to_owned());
-        }
-        let shell = std::env::var(VARIABLE).ok();
-        let shell = shell.filter(|shell| !shell.trim().is_empty());
-        let words = shell.as_deref().unwrap_or(SSH).split_whitespace();
-        let mut command: Vec<String> = words.map(str::to_owned).collect();
-        if let Some(port) = url.port() {
-            command.extend(["-p".to_owned(), port.to_string()]);
-        }
-        command.push(match url.username() {
-            "" => host.to_owned(),
-            user => format!("{user}@{host}"),
-        });
-        // A shell reads this on the other side.
-        let quoted = folder.replace('\'', "'\\''");
-        command.push(format!("rewindfs serve --stdio '{quoted}'"));
         Ok(Remote {
-            command,
+            command: command(url, "--stdio")?,
             create,
             line: Mutex::new(None),
         })
     }
+}
 
+/// What is run to have this program answer there, as it is told how.
+pub(super) fn command(url: &Url, how: &str) -> std::result::Result<Vec<String>, String> {
+    let host = url.host_str().filter(|host| !host.is_empty());
+    let host = host.ok_or("write ssh://HOST/FOLDER")?;
+    if url.password().is_some() {
+        return Err("a secret in a URL is seen by everybody; use a key".to_owned());
+    }
+    let folder = percent_decoded(url.path()).ok_or("its path is no text")?;
+    let folder = match folder.strip_prefix("/~/") {
+        Some(below) => below.to_owned(),
+        None => folder,
+    };
+    if folder.trim_matches('/').is_empty() {
+        return Err("write ssh://HOST/FOLDER".to_owned());
+    }
+    // What ssh would take for an option is no host.
+    if host.starts_with('-') || url.username().starts_with('-') {
+        return Err("that is no host".to_owned());
+    }
+    let shell = std::env::var(VARIABLE).ok();
+    let shell = shell.filter(|shell| !shell.trim().is_empty());
+    let words = shell.as_deref().unwrap_or(SSH).split_whitespace();
+    let mut command: Vec<String> = words.map(str::to_owned).collect();
+    if let Some(port) = url.port() {
+        command.extend(["-p".to_owned(), port.to_string()]);
+    }
+    command.push(match url.username() {
+        "" => host.to_owned(),
+        user => format!("{user}@{host}"),
+    });
+    // A shell reads this on the other side.
+    let quoted = folder.replace('\'', "'\\''");
+    command.push(format!("rewindfs serve {how} '{quoted}'"));
+    Ok(command)
+}
+
+impl Remote {
     fn connect(&self) -> io::Result<Line> {
         let mut child = Command::new(&self.command[0])
             .args(&self.command[1..])
@@ -183,6 +197,15 @@ impl Remote {
 
     pub(super) fn get(&self, name: &str) -> Told<Vec<u8>> {
         match self.ask(&Ask::Get(name.to_owned()))? {
+            Tell::Bytes(bytes) => Ok(Some(bytes)),
+            other => strange(&other),
+        }
+    }
+
+    pub(super) fn get_range(&self, name: &str, range: Range<u64>) -> Told<Vec<u8>> {
+        let name = name.to_owned();
+        let (from, bytes) = (range.start, range.end - range.start);
+        match self.ask(&Ask::Range { name, from, bytes })? {
             Tell::Bytes(bytes) => Ok(Some(bytes)),
             other => strange(&other),
         }
@@ -287,6 +310,7 @@ fn answer(objects: &Objects, append_only: bool, ask: Ask) -> Tell {
     let named = match &ask {
         Ask::Put { name, .. }
         | Ask::Mend { name, .. }
+        | Ask::Range { name, .. }
         | Ask::Get(name)
         | Ask::Length(name)
         | Ask::Delete(name) => is_name(name),
@@ -299,6 +323,13 @@ fn answer(objects: &Objects, append_only: bool, ask: Ask) -> Tell {
     let told = match ask {
         Ask::Put { name, bytes } => objects.put(&name, bytes).map(Tell::Put),
         Ask::Get(name) => objects.get(&name).map(Tell::Bytes),
+        Ask::Range { name, from, bytes } => {
+            let range = from..from.saturating_add(bytes);
+            return match objects.get_range(&name, range) {
+                Some(bytes) => Tell::Bytes(bytes),
+                None => Tell::Missing,
+            };
+        }
         Ask::Length(name) => objects.length(&name).map(Tell::Length),
         Ask::List(folder) => objects.list(&folder).map(Tell::List),
         Ask::Mend { .. } if append_only => {
@@ -357,6 +388,14 @@ mod tests {
         }
     }
 
+    fn range(name: &str, from: u64, bytes: u64) -> Ask {
+        Ask::Range {
+            name: name.to_owned(),
+            from,
+            bytes,
+        }
+    }
+
     #[test]
     fn objects_are_put_once_and_read_and_removed() {
         let folder = tempfile::tempdir().unwrap();
@@ -374,6 +413,8 @@ mod tests {
             put("packs/ab/1", b"one"),
             put("packs/ab/1", b"two"),
             Ask::Get("packs/ab/1".into()),
+            range("packs/ab/1", 1, 2),
+            range("packs/ab/1", 2, 2),
             Ask::Length("packs/ab/1".into()),
             Ask::List("packs".into()),
             Ask::Delete("packs/ab/1".into()),
@@ -384,6 +425,9 @@ mod tests {
             Tell::Put(true),
             Tell::Put(false),
             Tell::Bytes(b"one".to_vec()),
+            Tell::Bytes(b"ne".to_vec()),
+            // Not all of that is there.
+            Tell::Missing,
             Tell::Length(3),
             Tell::List(vec![("packs/ab/1".to_owned(), 3)]),
             Tell::Deleted,

@@ -4,6 +4,7 @@ use super::cipher::{Cipher, What};
 use super::keys::{KeySlot, Secret};
 use super::object::*;
 use super::objects::Objects;
+use super::remembered::Remembered;
 use super::{ArchiveError, Result};
 use crate::format::key::{self, Family, hex};
 use crate::format::transfer::RawRecord;
@@ -11,6 +12,7 @@ use crate::format::value;
 use crate::id::{Hash, random};
 use crate::limits;
 use crate::time::Timestamp;
+use parking_lot::Mutex;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -35,6 +37,8 @@ pub struct Repository {
     /// Its key, and the object from which the password took it; `None` without encryption.
     pub(super) key: Option<Opened>,
     marker: String,
+    /// What is known of it since the last set was made here.
+    pub(super) remembered: Mutex<Option<Remembered>>,
 }
 
 /// A key that a password has opened.
@@ -122,6 +126,7 @@ impl Repository {
         };
         Ok(Repository {
             marker: text.clone(),
+            remembered: Mutex::default(),
             cipher: Cipher::new(id, key.as_ref().map(|opened| &opened.key)),
             objects,
             id,
@@ -161,6 +166,7 @@ impl Repository {
         is_as_sent(&objects, MARKER, marker.as_bytes())?;
         Ok(Repository {
             marker,
+            remembered: Mutex::default(),
             cipher: Cipher::new(id, key.as_ref().map(|opened| &opened.key)),
             objects,
             id,
@@ -177,6 +183,7 @@ impl Repository {
             id: self.id,
             key: self.key.clone(),
             marker: self.marker.clone(),
+            remembered: Mutex::default(),
         }
     }
 
@@ -212,14 +219,9 @@ impl Repository {
         }
         let first = (newest - newest % FULL_HEAD).max(1);
         for number in first..=newest {
-            let name = head_name(number);
-            let sealed = self.objects.get(&name)?;
-            let open = self.cipher.open(What::Head(number), &sealed);
-            let plain = open.ok_or_else(|| self.damaged(&name, "its seal is broken"))?;
-            let head: Head =
-                value::unpack(&plain).map_err(|_| self.damaged(&name, "it can't be read"))?;
-            if head.number != number || (number > first && head.previous != catalog.hash) {
-                return Err(self.damaged(&name, "it does not continue the one before it"));
+            let (sealed, head) = self.head(number)?;
+            if number > first && head.previous != catalog.hash {
+                return Err(self.is_no_chain(number));
             }
             if head.number.is_multiple_of(FULL_HEAD) {
                 catalog.sets.clear();
@@ -233,6 +235,52 @@ impl Repository {
             catalog.writer = Some((head.writer, head.made));
         }
         Ok(catalog)
+    }
+
+    /// Whether no head has come after the newest one that a catalog knows.
+    ///
+    /// # Errors
+    /// The place can't be reached.
+    pub(super) fn is_newest(&self, catalog: &Catalog) -> Result<bool> {
+        match self.objects.length(&head_name(catalog.newest + 1)) {
+            Ok(_) => Ok(false),
+            Err(ArchiveError::Missing { .. }) => Ok(true),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// A head, sealed and open.
+    fn head(&self, number: u64) -> Result<(Vec<u8>, Head)> {
+        let name = head_name(number);
+        let sealed = self.objects.get(&name)?;
+        let open = self.cipher.open(What::Head(number), &sealed);
+        let plain = open.ok_or_else(|| self.damaged(&name, "its seal is broken"))?;
+        let head: Head =
+            value::unpack(&plain).map_err(|_| self.damaged(&name, "it can't be read"))?;
+        match head.number == number {
+            true => Ok((sealed, head)),
+            false => Err(self.is_no_chain(number)),
+        }
+    }
+
+    fn is_no_chain(&self, number: u64) -> ArchiveError {
+        self.damaged(&head_name(number), "it does not continue the one before it")
+    }
+
+    /// That each of these heads continues the one before it.
+    ///
+    /// # Errors
+    /// One is missing or damaged, or does not.
+    pub fn is_chain(&self, first: u64, last: u64) -> Result<()> {
+        let mut before = None;
+        for number in first..=last {
+            let (sealed, head) = self.head(number)?;
+            if before.is_some_and(|hash| hash != head.previous) {
+                return Err(self.is_no_chain(number));
+            }
+            before = Some(Hash::of(&sealed));
+        }
+        Ok(())
     }
 
     /// That the place is still the one that was opened.
@@ -273,6 +321,24 @@ impl Repository {
         }
     }
 
+    /// That these objects are there, one by one, in their length.
+    ///
+    /// # Errors
+    /// `Pulled` if one is not.
+    pub(super) fn has(&self, objects: &[ObjectRecord]) -> Result<()> {
+        for object in objects {
+            let name = object.name();
+            match self.objects.length(&name) {
+                Ok(bytes) if bytes == object.bytes => {}
+                Ok(_) | Err(ArchiveError::Missing { .. }) => {
+                    return Err(self.pulled(format!("{name} is gone")));
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
     /// What it holds: one look at the list of all objects of sets.
     ///
     /// # Errors
@@ -285,13 +351,13 @@ impl Repository {
         Ok(held)
     }
 
-    /// Publishes a set: from then on it is there.
+    /// Publishes a set: from then on it is there, and in the catalog.
     ///
     /// # Errors
     /// `Raced` if somebody else has published meanwhile.
     pub fn publish(
         &self,
-        catalog: &Catalog,
+        catalog: &mut Catalog,
         lineage: u64,
         mut set: SetRecord,
     ) -> Result<SetRecord> {
@@ -326,7 +392,14 @@ impl Repository {
             self.objects.put(&name, sealed.clone()),
             self.objects.get(&name),
         ) {
-            (_, Ok(found)) if found == sealed => Ok(set),
+            (_, Ok(found)) if found == sealed => {
+                catalog.newest = number;
+                catalog.hash = Hash::of(&sealed);
+                catalog.lineage = lineage;
+                catalog.writer = Some((head.writer, head.made));
+                catalog.sets.insert(number, set.clone());
+                Ok(set)
+            }
             (Err(error), _) | (Ok(_), Err(error)) => Err(error),
             (Ok(true), Ok(_)) => Err(self.damaged(&name, "it was not stored as it was sent")),
             (Ok(false), Ok(_)) => Err(raced()),
@@ -388,6 +461,18 @@ impl Repository {
         }
     }
 
+    /// The packs of a set, as its indexes name them.
+    ///
+    /// # Errors
+    /// An index is missing or damaged.
+    pub(super) fn packs(&self, set: &SetRecord) -> Result<Vec<PackIndex>> {
+        let mut packs = Vec::new();
+        for object in set.of_kind(ObjectKind::Index) {
+            packs.extend(self.fetch_value::<Index>(object)?.packs);
+        }
+        Ok(packs)
+    }
+
     /// The value in an index or a segment.
     ///
     /// # Errors
@@ -410,6 +495,16 @@ impl Held {
     /// The names of the objects.
     pub fn names(&self) -> impl Iterator<Item = &String> {
         self.0.keys()
+    }
+
+    /// Adds names with their lengths.
+    pub(super) fn add(&mut self, listed: Vec<(String, u64)>) {
+        self.0.extend(listed);
+    }
+
+    /// Whether an object is there, in its length.
+    pub(super) fn has(&self, object: &ObjectRecord) -> bool {
+        self.0.get(&object.name()) == Some(&object.bytes)
     }
 
     /// What sets need that is not there, or is there in another length.

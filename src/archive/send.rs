@@ -6,6 +6,7 @@ use super::cipher::What;
 use super::feed::Feed;
 use super::object::*;
 use super::pack::PackWriter;
+use super::remembered::Reused;
 use super::{ArchiveError, Result, Traffic};
 use crate::format::key::Family;
 use crate::format::record::{ChunkList, Content, InodeVersion, Piece};
@@ -20,16 +21,17 @@ use std::collections::HashSet;
 use std::thread;
 
 impl Backup<'_> {
-    /// Sends all objects; the answer is what they are, and how many chunks the store does not have.
+    /// Sends all objects but what is known, and takes over what can be.
     pub(super) fn send(
         &self,
         feed: &mut dyn Feed,
         known: HashSet<Hash>,
-    ) -> Result<(Vec<ObjectRecord>, u64)> {
+        reused: Reused,
+    ) -> Result<Sent> {
         let (give, take) = bounded::<(u64, ObjectKind, Vec<u8>)>(limits::UPLOADS);
         let done: Mutex<Vec<(u64, ObjectRecord)>> = Mutex::default();
         let failed: Mutex<Option<ArchiveError>> = Mutex::default();
-        let missing = thread::scope(|scope| {
+        let sent = thread::scope(|scope| {
             for _ in 0..limits::UPLOADS {
                 let take = take.clone();
                 let (done, failed) = (&done, &failed);
@@ -56,6 +58,8 @@ impl Backup<'_> {
                 backup: self,
                 feed,
                 known,
+                reused,
+                taken_over: Vec::new(),
                 pack: PackWriter::default(),
                 index: Index::default(),
                 indexed: 0,
@@ -64,7 +68,12 @@ impl Backup<'_> {
                 give,
                 failed: &failed,
             };
-            sender.all().map(|()| sender.missing)
+            sender.all().map(|()| Sent {
+                taken_over: sender.taken_over.len(),
+                objects: sender.taken_over,
+                missing: sender.missing,
+                chunks: sender.known,
+            })
         });
         if let Some(error) = failed.into_inner() {
             return Err(error);
@@ -72,8 +81,10 @@ impl Backup<'_> {
         let mut objects = done.into_inner();
         // As they were made: what is last in the store is last here.
         objects.sort_by_key(|(number, _)| *number);
-        let objects = objects.into_iter().map(|(_, object)| object).collect();
-        Ok((objects, missing?))
+        let mut sent = sent?;
+        sent.objects
+            .extend(objects.into_iter().map(|(_, object)| object));
+        Ok(sent)
     }
 
     /// Puts an object and makes sure that it is there.
@@ -108,11 +119,25 @@ impl Backup<'_> {
     }
 }
 
+/// What was sent.
+pub(super) struct Sent {
+    /// What the set is made of: so many packs first that were there, then what is new.
+    pub objects: Vec<ObjectRecord>,
+    pub taken_over: usize,
+    /// Chunks that the store does not have.
+    pub missing: u64,
+    /// Chunks that the set holds, and those that were known.
+    pub chunks: HashSet<Hash>,
+}
+
 /// The objects of a set in the making.
 struct Sending<'s, 'a> {
     backup: &'s Backup<'a>,
     feed: &'s mut dyn Feed,
     known: HashSet<Hash>,
+    reused: Reused,
+    /// Packs of older sets that are of this one, too.
+    taken_over: Vec<ObjectRecord>,
     pack: PackWriter,
     index: Index,
     indexed: usize,
@@ -130,6 +155,14 @@ impl Sending<'_, '_> {
             self.value(ObjectKind::Segment, What::Segment, &records)?;
         }
         self.close_pack()?;
+        for (object, pack) in std::mem::take(&mut self.reused).into_used() {
+            self.taken_over.push(object);
+            self.indexed += pack.chunks.len();
+            self.index.packs.push(pack);
+            if self.indexed >= limits::INDEX_CHUNKS {
+                self.close_index()?;
+            }
+        }
         self.close_index()
     }
 
@@ -145,6 +178,7 @@ impl Sending<'_, '_> {
             if let InodeVersion::Present(inode) = version
                 && let Content::Chunk(hash) | Content::List(hash) = inode.content
                 && self.known.insert(hash)
+                && !self.reused.takes(hash)
             {
                 wanted.push(hash);
             }
@@ -155,6 +189,7 @@ impl Sending<'_, '_> {
             for piece in list.pieces {
                 if let Piece::Data { hash, .. } = piece
                     && self.known.insert(hash)
+                    && !self.reused.takes(hash)
                 {
                     wanted.push(hash);
                 }
@@ -188,8 +223,11 @@ impl Sending<'_, '_> {
                         Err(_) => self.missing += 1,
                     }
                 }
+                if self.reused.takes_given(&chunk) {
+                    continue;
+                }
                 self.pack.add(&self.backup.repository.cipher, &chunk)?;
-                if self.pack.is_full() {
+                if self.pack.len() >= self.backup.repository.objects.pack_bytes() {
                     self.close_pack()?;
                 }
             }

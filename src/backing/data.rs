@@ -72,6 +72,22 @@ pub fn copy_range(
     )?)
 }
 
+/// Whether any of the first bytes of a file, so many, is not in a hole.
+///
+/// # Errors
+/// What the kernel answers.
+pub fn has_data(fd: BorrowedFd<'_>, size: u64) -> io::Result<bool> {
+    // Where holes can't be asked for, all of a file is data.
+    if super::stat_fd(fd)?.blocks == 0 {
+        return Ok(false);
+    }
+    match seek(fd, 0, libc::SEEK_DATA) {
+        Ok(at) => Ok(at < size),
+        Err(error) if error.raw_os_error() == Some(libc::ENXIO) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
 /// fsync, or fdatasync. Works on directories too.
 ///
 /// # Errors
@@ -103,6 +119,16 @@ mod tests {
         assert_eq!(&buf[..8], b"\x000123456");
         fsync(copy, true).expect("fdatasync");
         fsync(copy, false).expect("fsync");
+    }
+
+    #[test]
+    fn a_file_of_holes_has_no_data() {
+        let file = tempfile::tempfile().expect("a temporary file");
+        let file = file.as_fd();
+        truncate(file, 1 << 20).expect("truncate");
+        assert!(!has_data(file, 1 << 20).expect("seek"));
+        pwrite(file, &[0], 1 << 19).expect("pwrite");
+        assert!(has_data(file, 1 << 20).expect("seek"));
     }
 
     #[test]

@@ -10,6 +10,11 @@ const ARENAS_MAX: usize = 8;
 #[cfg(target_env = "gnu")]
 const GIVEN_BACK: i32 = 512 << 10;
 
+/// So much that is free at the end of an arena is kept, bytes: with the library's 128 KiB each large
+/// file that is captured would take and give back pages of memory by a system call.
+#[cfg(target_env = "gnu")]
+const KEPT: i32 = 4 << 20;
+
 /// To be called before there are threads.
 pub fn bound_memory() {
     #[cfg(target_env = "gnu")]
@@ -20,6 +25,7 @@ pub fn bound_memory() {
         unsafe {
             libc::mallopt(libc::M_ARENA_MAX, arenas);
             libc::mallopt(libc::M_MMAP_THRESHOLD, GIVEN_BACK);
+            libc::mallopt(libc::M_TRIM_THRESHOLD, KEPT);
         }
     }
 }

@@ -7,6 +7,7 @@
 //!
 //! Architecture invariant: `unsafe` stands in this layer alone.
 
+mod apart;
 mod data;
 mod dir;
 mod flags;
@@ -21,7 +22,8 @@ mod root;
 mod stat;
 mod xattr;
 
-pub use data::{copy_range, fallocate, fsync, pread, pwrite, seek, truncate};
+pub use apart::out_of_sight;
+pub use data::{copy_range, fallocate, fsync, has_data, pread, pwrite, seek, truncate};
 pub use dir::{DirStream, RawEntry};
 pub use flags::flags_ioctl;
 pub use handle::{Handle, handle_of, open_handle};

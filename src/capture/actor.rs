@@ -4,13 +4,15 @@
 //! which the caller can hold meanwhile. Of /proc/PID that leaves `status` alone: cmdline, environ
 //! and maps take the lock of the address space, and `stat` waits for an exec that is under way
 //! (tried on Linux 6.18: an exec that drops a dirty shared mapping of our mount waits for us). The
-//! start time, which only `stat` tells, and the command line are read by a thread of its own, for
-//! which nobody waits: of a process that has gone by then they stay unknown.
+//! start time, which only `stat` tells, and the command line are read by a thread of its own. Who
+//! removes something waits for it, once and for a moment: a short `rm` would be gone before the thread
+//! has had its turn on a busy machine. For the others nobody waits: of a process that has gone by then
+//! these details stay unknown.
 
 use crate::format::record::Actor;
 use crate::limits;
 use crossbeam_channel::{Receiver, Sender};
-use parking_lot::Mutex;
+use parking_lot::{Condvar, Mutex};
 use std::collections::HashMap;
 use std::io::Read;
 use std::sync::Arc;
@@ -28,6 +30,8 @@ const LINEAGE_MAX: usize = 256;
 
 /// Processes whose details may wait to be read.
 const ASKED_MAX: usize = 1024;
+/// So long who removes something waits for his own details.
+const REMOVER_WAIT: Duration = Duration::from_millis(20);
 /// A process that acts is asked about every `FRESH`: what was read long before is of another one
 /// that had its number.
 const STALE: Duration = Duration::from_secs(5);
@@ -42,7 +46,40 @@ struct Details {
     read: Instant,
 }
 
-type Answers = Mutex<HashMap<u32, Details>>;
+#[derive(Default)]
+struct Answers {
+    by_process: Mutex<HashMap<u32, Details>>,
+    given: Condvar,
+}
+
+impl Answers {
+    fn give(&self, tgid: u32, details: Details) {
+        let mut answers = self.by_process.lock();
+        if answers.len() >= REMEMBERED_MAX {
+            answers.clear();
+        }
+        answers.insert(tgid, details);
+        drop(answers);
+        self.given.notify_all();
+    }
+
+    /// Waits for those of a process that has been asked about. If none come, it is not waited again.
+    fn wait(&self, tgid: u32, at_most: Duration) {
+        let until = Instant::now() + at_most;
+        let mut answers = self.by_process.lock();
+        while !answers.contains_key(&tgid) {
+            if self.given.wait_until(&mut answers, until).timed_out() {
+                let unknown = Details {
+                    start: 0,
+                    command: Vec::new(),
+                    read: Instant::now(),
+                };
+                answers.entry(tgid).or_insert(unknown);
+                return;
+            }
+        }
+    }
+}
 
 /// Remembers who is behind each thread id.
 pub struct Actors {
@@ -66,7 +103,7 @@ type Runs = Mutex<Vec<Root>>;
 impl Default for Actors {
     fn default() -> Actors {
         let (asked, questions) = crossbeam_channel::bounded(ASKED_MAX);
-        let answers = Arc::default();
+        let answers = Arc::<Answers>::default();
         let given = Arc::clone(&answers);
         let runs = Arc::<Runs>::default();
         let seen = Arc::clone(&runs);
@@ -96,17 +133,13 @@ fn read_details(questions: &Receiver<u32>, answers: &Answers, runs: &Runs) {
             continue;
         };
         let command = command_of(tgid);
-        let mut answers = answers.lock();
-        if answers.len() >= REMEMBERED_MAX {
-            answers.clear();
-        }
         let read = Instant::now();
         let details = Details {
             start,
             command,
             read,
         };
-        answers.insert(tgid, details);
+        answers.give(tgid, details);
     }
 }
 
@@ -172,6 +205,15 @@ impl Actors {
                 actor
             }
         }
+    }
+
+    /// The same of one who removes something.
+    pub fn of_remover(&self, tid: u32, uid: u32) -> Arc<Actor> {
+        let actor = self.of(tid, uid);
+        if !actor.comm.is_empty() {
+            self.answers.wait(actor.tgid, REMOVER_WAIT);
+        }
+        actor
     }
 
     fn look(&self, tid: u32, uid: u32) -> Actor {
@@ -271,7 +313,7 @@ impl Actors {
 
     /// What was read of the process that had this number before.
     fn forget_another(&self, tgid: u32) {
-        let mut answers = self.answers.lock();
+        let mut answers = self.answers.by_process.lock();
         if answers
             .get(&tgid)
             .is_some_and(|details| details.read.elapsed() > STALE)
@@ -283,7 +325,7 @@ impl Actors {
     /// The same with start and command line of the process, as far as they are known by now.
     pub fn with_details(&self, actor: &Actor) -> Actor {
         let mut actor = actor.clone();
-        if let Some(details) = self.answers.lock().get(&actor.tgid) {
+        if let Some(details) = self.answers.by_process.lock().get(&actor.tgid) {
             actor.start = details.start;
             actor.command.clone_from(&details.command);
         }
@@ -402,6 +444,28 @@ mod tests {
         assert!(!actor.comm.is_empty());
         assert!(Arc::ptr_eq(&actor, &actors.of(me, 12)));
         assert_eq!(actors.of(0, 0).tgid, 0);
+    }
+
+    #[test]
+    fn who_removes_is_known_with_his_command_at_once() {
+        let mut child = std::process::Command::new("sleep")
+            .arg("60")
+            .spawn()
+            .expect("a child");
+        let actors = Actors::default();
+        let remover = actors.of(child.id(), 0);
+        actors.answers.wait(remover.tgid, Duration::from_secs(20));
+        let known = actors.with_details(&remover);
+        child.kill().expect("it runs");
+        child.wait().expect("ended");
+        assert_eq!(known.command, b"sleep\x0060\x00");
+        // Nobody waits twice for what does not come.
+        let began = Instant::now();
+        for _ in 0..1000 {
+            actors.of_remover(child.id(), 0);
+            actors.answers.wait(u32::MAX, REMOVER_WAIT);
+        }
+        assert!(began.elapsed() < 100 * REMOVER_WAIT);
     }
 
     #[test]

@@ -17,6 +17,9 @@ impl Recorder {
         while !self.is_ending() {
             std::thread::sleep(TICK);
             self.watch_calls();
+            if let Some(epoch) = self.begun_now() {
+                self.counters.begun(epoch);
+            }
             if self.trouble.is_recording() {
                 self.make_checkpoint();
             }

@@ -42,16 +42,19 @@ impl Recorder {
         let mut synced = Instant::now();
         loop {
             let seen = self.signal.count();
-            let front = self.cutter.lock().pending.front().cloned();
+            let (front, is_ending) = {
+                let cutter = self.cutter.lock();
+                (cutter.pending.front().cloned(), self.is_ending())
+            };
             match front {
                 Some(pending) if pending.body.is_complete() => {
                     self.complete(&pending);
                     continue;
                 }
-                None if self.is_ending() => return,
+                None if is_ending => return,
                 _ => {}
             }
-            if synced.elapsed() >= SYNC_EVERY && !self.is_ending() {
+            if synced.elapsed() >= SYNC_EVERY && !is_ending {
                 if self.is_behind().unwrap_or(true) {
                     self.sync_live();
                 }

@@ -14,14 +14,48 @@ use crate::inodes::Inode;
 use crate::inodes::track::Dirty;
 use crate::limits::{CHUNK_AVERAGE, CHUNK_MAX, CHUNK_MIN, FIXED_CHUNK};
 use crate::store::{Reliance, StoreError};
-use fastcdc::v2020::StreamCDC;
-use std::io::{self, Read};
+use std::cell::Cell;
+use std::io;
 use std::ops::Range;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 
 /// A file this large that is changed in few places is cut at fixed places from then on, bytes.
 const IN_PLACE_MIN: u64 = 1 << 20;
+
+/// So much of a file is read at once to be cut by content, bytes.
+const WINDOW_BYTES: usize = 4 * CHUNK_MAX as usize;
+/// FastCDC 2020 (Xia et al.) with normalization level 1: one bit more is asked for before the average
+/// than it needs, one less after it.
+const MASKS: (u64, u64) = {
+    let bits = CHUNK_AVERAGE.trailing_zeros() as usize;
+    (
+        fastcdc::v2020::MASKS[bits + 1],
+        fastcdc::v2020::MASKS[bits - 1],
+    )
+};
+
+thread_local! {
+    /// What is read to be cut: taken anew for each file, it would cost more than the cutting.
+    static WINDOW: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
+
+/// Where the first chunk ends of bytes that are all of a segment, or as many as a chunk may have.
+fn next_cut(bytes: &[u8]) -> usize {
+    let (min, average, max) = (CHUNK_MIN, CHUNK_AVERAGE, CHUNK_MAX);
+    let (first, second) = MASKS;
+    fastcdc::v2020::cut(
+        bytes,
+        min as usize,
+        average as usize,
+        max as usize,
+        first,
+        second,
+        first << 1,
+        second << 1,
+    )
+    .1
+}
 
 /// A file as it was at the end of an epoch.
 pub(super) struct AsOf<'a> {
@@ -207,19 +241,38 @@ impl Capture<'_> {
         if segment.end - segment.start <= u64::from(CHUNK_MIN) {
             return self.store_piece(segment);
         }
-        let source = Source {
-            recorder: self.recorder,
-            file: self.file.clone(),
-            inode: self.of.inode,
-            epoch: self.of.epoch,
-            at: segment.start,
-            end: segment.end,
-        };
-        for chunk in StreamCDC::new(source, CHUNK_MIN, CHUNK_AVERAGE, CHUNK_MAX) {
-            let chunk = chunk.map_err(io::Error::from)?;
-            self.store_bytes(&chunk.data)?;
+        let mut window = WINDOW.take();
+        let result = self.cut_through(segment, &mut window);
+        WINDOW.set(window);
+        result
+    }
+
+    fn cut_through(&mut self, segment: Range<u64>, window: &mut Vec<u8>) -> Result<(), Failed> {
+        window.clear();
+        // Up to where the window is cut, and up to where the file is in it.
+        let (mut cut, mut read) = (0, segment.start);
+        loop {
+            if window.len() - cut < CHUNK_MAX as usize && read < segment.end {
+                window.drain(..cut);
+                cut = 0;
+                let old = window.len();
+                let room = (WINDOW_BYTES - old) as u64;
+                let more = room.min(segment.end - read);
+                window.resize(old + more as usize, 0);
+                if self.recorder.is_ending() && self.recorder.scan.is_stopped() {
+                    return Err(io::Error::from(io::ErrorKind::Interrupted).into());
+                }
+                let of = self.of;
+                read_as_of(&self.file, of.inode, of.epoch, &mut window[old..], read)?;
+                read += more;
+            }
+            if cut == window.len() {
+                return Ok(());
+            }
+            let end = cut + next_cut(&window[cut..]);
+            self.store_bytes(&window[cut..end])?;
+            cut = end;
         }
-        Ok(())
     }
 
     fn cut_fixed(&mut self, before: Option<(ChunkList, u64)>) -> Result<(), Failed> {
@@ -389,32 +442,41 @@ fn read_as_of(
     Ok(())
 }
 
-/// A segment of a file as of an epoch, to be read from front to back.
-struct Source<'a> {
-    recorder: &'a Recorder,
-    file: Arc<OwnedFd>,
-    inode: &'a Arc<Inode>,
-    epoch: Epoch,
-    at: u64,
-    end: u64,
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use fastcdc::v2020::StreamCDC;
 
-impl Read for Source<'_> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        if self.recorder.is_ending() && self.recorder.scan.is_stopped() {
-            return Err(io::Error::from(io::ErrorKind::Interrupted));
+    #[test]
+    fn cuts_are_those_of_fastcdc() {
+        let mut state = 7u64;
+        let bytes: Vec<u8> = (0..3_000_000)
+            .map(|_| {
+                state = state
+                    .wrapping_mul(6_364_136_223_846_793_005)
+                    .wrapping_add(1);
+                (state >> 56) as u8
+            })
+            .collect();
+        let lengths = [
+            CHUNK_MIN as usize + 1,
+            70_000,
+            300_000,
+            WINDOW_BYTES,
+            bytes.len(),
+        ];
+        for length in lengths {
+            let expected: Vec<usize> =
+                StreamCDC::new(&bytes[..length], CHUNK_MIN, CHUNK_AVERAGE, CHUNK_MAX)
+                    .map(|chunk| chunk.expect("bytes").length)
+                    .collect();
+            let (mut at, mut found) = (0, Vec::new());
+            while at < length {
+                let end = length.min(at + WINDOW_BYTES);
+                found.push(next_cut(&bytes[at..end]));
+                at += found[found.len() - 1];
+            }
+            assert_eq!(found, expected, "{length}");
         }
-        let len = usize::try_from(self.end - self.at)
-            .unwrap_or(usize::MAX)
-            .min(buffer.len());
-        read_as_of(
-            &self.file,
-            self.inode,
-            self.epoch,
-            &mut buffer[..len],
-            self.at,
-        )?;
-        self.at += len as u64;
-        Ok(len)
     }
 }

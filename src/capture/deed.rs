@@ -78,6 +78,12 @@ impl Recorder {
         self.actors.of(tid, uid)
     }
 
+    /// The same where something is removed: his command line is known from then on, if it can be read
+    /// within a moment.
+    pub fn remover(&self, tid: u32, uid: u32) -> Arc<Actor> {
+        self.actors.of_remover(tid, uid)
+    }
+
     /// Before the content of `inode` changes.
     ///
     /// # Errors
@@ -278,8 +284,7 @@ impl Recorder {
         if self.has_room_for_notes() {
             return Ok(());
         }
-        if self.is_store_slow() {
-            self.lend_notes();
+        if self.is_store_slow() && (self.lend_notes() || self.give_up_on_store()) {
             return Ok(());
         }
         let open = self.open.load().body.number;
@@ -307,18 +312,22 @@ impl Recorder {
             false => 0,
         };
         let full = bytes > 0 && !kept.has_room(bytes, bound);
+        let scan_full = self.scan.keeps_much(self.options.hooks.scan_kept);
         // What a full budget of bytes holds is given back later; descriptors are needed now.
         let waits = match self.is_store_slow() {
             true if !self.inodes.is_very_short() => {
                 if full {
                     kept.lend(bytes, bound);
                 }
+                if scan_full {
+                    self.scan.lend(self.options.hooks.scan_kept);
+                }
                 false
             }
             true => !self.give_up_on_store(),
             // What was kept while the store did not answer holds descriptors as well.
             false if kept.taken() > bound => full || self.inodes.is_very_short(),
-            false => full || self.inodes.is_short() || self.scan.keeps_much(),
+            false => full || self.inodes.is_short() || scan_full,
         };
         if waits && self.makes_room() {
             return Err(Wait::Removed);

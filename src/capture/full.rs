@@ -122,6 +122,9 @@ impl Recorder {
         path: Vec<u8>,
         checked: &mut Checked,
     ) -> Result<(), CaptureError> {
+        if self.inodes.unfilled().file(inode).is_some() {
+            return Ok(());
+        }
         let Some(recorded) = self.unchanged(inode, id)? else {
             return Ok(());
         };
@@ -171,10 +174,7 @@ impl Recorder {
             return Ok(None);
         };
         drop(view);
-        let (Some(live), Ok(stat)) = (
-            self.store.live(inode.ino)?,
-            inode.stat(self.inodes.backing().root()),
-        ) else {
+        let (Some(live), Ok(stat)) = (self.store.live(inode.ino)?, self.inodes.stat(inode)) else {
             return Ok(None);
         };
         let LiveEntry {

@@ -21,6 +21,8 @@ pub struct Hooks {
     pub kept_bytes: u64,
     /// In place of `limits::PENDING_WEIGHT`.
     pub pending_weight: u64,
+    /// In place of `limits::SCAN_KEPT_MAX`.
+    pub scan_kept: u64,
     /// In place of `limits::SNAPSHOT_WAIT`.
     pub snapshot_wait: Duration,
     /// How long one operation in four on the live tree waits before it takes the locks of its files.
@@ -35,6 +37,9 @@ pub struct Hooks {
     pub visit: Option<PathBuf>,
     /// Whoever changes what stands under this name panics.
     pub panic_at: Option<Vec<u8>>,
+    /// While this file exists, nothing is fetched that a recovery has still to bring; with text in it,
+    /// what somebody waits for is.
+    pub fetch: Option<PathBuf>,
 }
 
 impl Default for Hooks {
@@ -44,6 +49,7 @@ impl Default for Hooks {
             stash_bytes: limits::STASH_MAX,
             kept_bytes: limits::KEPT_BYTES,
             pending_weight: limits::PENDING_WEIGHT,
+            scan_kept: limits::SCAN_KEPT_MAX,
             snapshot_wait: limits::SNAPSHOT_WAIT,
             late: Duration::ZERO,
             scrub_every: limits::SCRUB_EVERY,
@@ -51,6 +57,7 @@ impl Default for Hooks {
             heavy_bytes: limits::HEAVY_BYTES,
             visit: None,
             panic_at: None,
+            fetch: None,
         }
     }
 }

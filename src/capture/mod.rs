@@ -40,6 +40,7 @@ mod signal;
 mod snapshot;
 mod status;
 mod trouble;
+mod unfilled;
 mod unimported;
 mod unsettled;
 mod work;
@@ -141,6 +142,8 @@ pub enum CaptureError {
     Cancelled,
     #[error("it is recorded, but not at {0} yet")]
     NotElsewhere(String),
+    #[error("the hook before it failed: {0}")]
+    Hook(String),
     #[error("nothing is being recorded: {0}")]
     Stopped(String),
     #[error(transparent)]
@@ -151,6 +154,22 @@ pub enum CaptureError {
 pub trait Flush: Send + Sync {
     /// Returns false when something could not be looked at or was not flushed in time.
     fn flush(&self, at_most: Duration) -> bool;
+}
+
+/// Makes programs ready for a snapshot, and lets them go on.
+pub trait Quiesce: Send + Sync {
+    /// Before the cut. The answer is what is to be noted with the snapshot.
+    ///
+    /// # Errors
+    /// None is to be made, and why; `None`: it was not ready in time.
+    fn before(
+        &self,
+        name: &str,
+        uid: u32,
+        patience: &Patience<'_>,
+    ) -> std::result::Result<Option<String>, Option<String>>;
+    /// Afterwards, whatever came of it.
+    fn after(&self, name: &str, uid: u32, made: bool);
 }
 
 /// The cutter's affairs.
@@ -213,6 +232,7 @@ pub struct Recorder {
     spent: AtomicU64,
     ending: AtomicBool,
     flusher: Mutex<Option<Arc<dyn Flush>>>,
+    quiesce: Mutex<Option<Arc<dyn Quiesce>>>,
     threads: Mutex<Vec<JoinHandle<()>>>,
     counters: status::Counters,
     from_before: Mutex<FromBefore>,
@@ -267,6 +287,7 @@ impl Recorder {
         options: Options,
     ) -> Result<Arc<Recorder>, CaptureError> {
         let inodes = Arc::new(Inodes::new(backing)?);
+        unfilled::load(&inodes, &store)?;
         let signal = Arc::new(Signal::default());
         let (last, last_time) = store.last_epoch()?;
         // The epoch between is that of the scan.
@@ -297,6 +318,7 @@ impl Recorder {
             spent: AtomicU64::new(0),
             ending: AtomicBool::new(false),
             flusher: Mutex::new(None),
+            quiesce: Mutex::new(None),
             threads: Mutex::new(Vec::new()),
             counters: status::Counters::default(),
             from_before: Mutex::new(store.from_before()?),
@@ -349,7 +371,20 @@ impl Recorder {
     /// # Errors
     /// When it can't be looked at.
     pub fn owner(&self) -> std::io::Result<u32> {
-        Ok(crate::backing::stat_fd(self.inodes.backing().root())?.uid)
+        Ok(self.root()?.uid)
+    }
+
+    /// The root of the directory as it is now.
+    ///
+    /// # Errors
+    /// When it can't be looked at.
+    pub fn root(&self) -> std::io::Result<crate::backing::Stat> {
+        crate::backing::stat_fd(self.inodes.backing().root())
+    }
+
+    /// Why nothing is recorded, if nothing is.
+    pub fn stopped(&self) -> Option<String> {
+        self.trouble.stop_reason()
     }
 
     /// What tests have set.
@@ -367,9 +402,19 @@ impl Recorder {
         *self.flusher.lock() = Some(flusher);
     }
 
+    /// Says who makes programs ready for a snapshot.
+    pub fn set_quiesce(&self, quiesce: Arc<dyn Quiesce>) {
+        *self.quiesce.lock() = Some(quiesce);
+    }
+
     /// Counts everything that could let a waiting operation go on.
     pub fn wakeups(&self) -> u64 {
         self.signal.count()
+    }
+
+    /// Something has happened that could: whoever waits for it looks again.
+    pub fn wake(&self) {
+        self.signal.raise();
     }
 
     /// Waits until `wakeups` differs from `seen`, or the time is over.
@@ -388,39 +433,52 @@ impl Recorder {
     ) -> Option<Arc<Pending>> {
         let touched = epoch::entries_touched();
         let mut cutter = self.cutter.lock();
-        if !always && self.open.load().body.noted.load(Ordering::Acquire) == 0 {
+        let noted = self.open.load().body.noted.load(Ordering::Acquire);
+        if self.is_ending() || (!always && noted == 0) {
             return None;
         }
         let number = cutter.next;
-        cutter.next = number.next();
-        let old = self.open.swap(Held::open(number, self.signal.clone()));
-        let time = cutter.tick();
-        let wall = Timestamp::now();
-        let quiet = self.since_last_note() >= limits::QUIET;
-        *old.body.cut.lock() = Some(Cut {
-            time,
-            wall,
+        let cut = Cut {
+            time: cutter.tick(),
+            wall: Timestamp::now(),
             kind,
-            quiet,
+            quiet: self.since_last_note() >= limits::QUIET,
             unseen_mappings: unseen,
-        });
-        let pending = Arc::new(Pending {
-            body: old.body.clone(),
-            weight: old.body.noted.load(Ordering::Relaxed) + limits::EPOCH_WEIGHT,
-            results: Mutex::default(),
-            left: AtomicU64::new(0),
-            snapshots: Mutex::new(new),
-            outcome: Mutex::new(None),
-        });
-        self.weight.take(pending.weight);
-        cutter.pending.push_back(pending.clone());
-        cutter.last_cut = Instant::now();
+        };
+        let (old, pending) = self.close_open(&mut cutter, number, cut, new);
         drop(cutter);
         drop(old);
         self.signal.raise();
         self.counters
             .cut(epoch::entries_touched().wrapping_sub(touched));
         Some(pending)
+    }
+
+    /// What is noted from here on belongs to the epoch `number`; what was noted up to here waits to be
+    /// captured. What is returned first goes when the lock has gone.
+    fn close_open(
+        &self,
+        cutter: &mut Cutter,
+        number: Epoch,
+        cut: Cut,
+        new: Vec<NewSnapshot>,
+    ) -> (Arc<Held>, Arc<Pending>) {
+        cutter.next = number.next();
+        let old = self.open.swap(Held::open(number, self.signal.clone()));
+        *old.body.cut.lock() = Some(cut);
+        let weight = old.body.noted.load(Ordering::Relaxed) + limits::EPOCH_WEIGHT;
+        let pending = Arc::new(Pending {
+            body: old.body.clone(),
+            weight,
+            results: Mutex::default(),
+            left: AtomicU64::new(0),
+            snapshots: Mutex::new(new),
+            outcome: Mutex::new(None),
+        });
+        self.weight.take(weight);
+        cutter.pending.push_back(pending.clone());
+        cutter.last_cut = Instant::now();
+        (old, pending)
     }
 
     /// How many cuts were made, and how many notes they touched, all together.
@@ -448,10 +506,14 @@ impl Recorder {
         self.weight.has_room(open + 1, bound)
     }
 
-    /// Makes room for one more: the store does not answer.
-    fn lend_notes(&self) {
+    /// Makes room for one more, since the store does not answer; false if that would be too much.
+    fn lend_notes(&self) -> bool {
         let (open, bound) = (self.open_notes(), self.options.hooks.pending_weight);
-        self.weight.lend(open + 1, bound);
+        let lends = self.weight.taken() + open < bound.saturating_mul(limits::NOTES_SLOW_TIMES);
+        if lends {
+            self.weight.lend(open + 1, bound);
+        }
+        lends
     }
 
     fn open_notes(&self) -> u64 {
@@ -465,7 +527,7 @@ impl Recorder {
     /// Attributes of a file with the file system's clock, for a version.
     fn look(&self, inode: &Inode) -> std::io::Result<crate::inodes::track::Look> {
         let at = now_of_file_system();
-        let stat = inode.stat(self.inodes.backing().root())?;
+        let stat = self.inodes.stat(inode)?;
         Ok(crate::inodes::track::Look { stat, at })
     }
 
@@ -485,7 +547,11 @@ impl Recorder {
         self.stop_scan();
         let mut result = self.sync_with(Patience::ENDLESS, progress);
         let clean = result.is_ok() && self.trouble.is_recording() && self.scan.is_whole();
-        self.ending.store(true, Ordering::Release);
+        {
+            // Nothing is cut after this: nobody would record it.
+            let _cutter = self.cutter.lock();
+            self.ending.store(true, Ordering::Release);
+        }
         self.signal.raise();
         self.queue.close();
         for thread in std::mem::take(&mut *self.threads.lock()) {
@@ -497,6 +563,12 @@ impl Recorder {
         if clean {
             self.inodes.backing().sync()?;
             self.note_synced(true)?;
+            if !self.space_is_low()
+                && let Err(error) = self.store.put_away()
+            {
+                // It is all there, and read again by who opens the store.
+                log::warn!("the log of the store was not put away: {error}");
+            }
         }
         result
     }

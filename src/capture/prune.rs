@@ -220,6 +220,9 @@ impl Recorder {
         let mut next_short = Instant::now();
         while !self.is_ending() {
             std::thread::sleep(LOOK_EVERY);
+            if self.store.is_filling() {
+                continue;
+            }
             let wanted = &self.pruner.wanted;
             let due = wanted.swap(false, std::sync::atomic::Ordering::AcqRel);
             let short = *self.pruner.short.lock();

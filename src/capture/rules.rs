@@ -13,9 +13,9 @@
 //!    (`matcher_at`).
 //! 5. Who changes what is left out holds an epoch as everybody does: the scan waits for him.
 
+use super::Recorder;
 use super::epoch::{self, Cut, Held};
 use super::left_out::Folders;
-use super::{Pending, Recorder};
 use crate::backing;
 use crate::format::record::{EpochKind, Kind};
 use crate::id::Epoch;
@@ -478,29 +478,15 @@ impl Recorder {
         }
         let number = cutter.next;
         let before = self.rules.install(number);
-        let open = number.next();
-        cutter.next = open.next();
-        let time = cutter.tick();
-        self.begin_scan(number, cutter.tick(), false);
-        let old = self.open.swap(Held::open(open, self.signal.clone()));
-        *old.body.cut.lock() = Some(Cut {
-            time,
+        let cut = Cut {
+            time: cutter.tick(),
             wall: Timestamp::now(),
             kind: EpochKind::Checkpoint,
             quiet: false,
             unseen_mappings: false,
-        });
-        let weight = old.body.noted.load(Ordering::Relaxed) + limits::EPOCH_WEIGHT;
-        self.weight.take(weight);
-        cutter.pending.push_back(Arc::new(Pending {
-            body: old.body.clone(),
-            weight,
-            results: Mutex::default(),
-            left: AtomicU64::new(0),
-            snapshots: Mutex::default(),
-            outcome: Mutex::new(None),
-        }));
-        cutter.last_cut = Instant::now();
+        };
+        self.begin_scan(number, cutter.tick(), false);
+        let (old, _) = self.close_open(&mut cutter, number.next(), cut, Vec::new());
         drop(cutter);
         drop(old);
         self.unpin_all(before);

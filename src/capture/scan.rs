@@ -145,8 +145,7 @@ impl Recorder {
             }
             self.scan.running.store(false, Ordering::Release);
         }
-        let kept = std::mem::take(&mut *self.scan.kept.lock());
-        for inode in kept.files.into_values() {
+        for inode in self.scan.take_kept() {
             self.forget_version(&inode, epoch);
             inode.track.lock().names.clear();
             self.inodes.unpin(&inode);

@@ -39,6 +39,11 @@ impl Recorder {
         if self.scan.are_names_taken(directory.ino) {
             return Ok(());
         }
+        if self.is_to_be_listed(directory) {
+            // It is as it was recorded: nobody has changed a name in it.
+            self.scan.names_taken(directory.ino);
+            return Ok(());
+        }
         let outer = walk.reading.replace(directory.ino);
         let outermost = outer.is_none();
         let mut reading = Reading {

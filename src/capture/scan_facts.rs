@@ -15,7 +15,8 @@ impl Recorder {
     /// Commits what has come together when it is much, or when somebody waits for it.
     pub(super) fn commit_due_facts(&self, walk: &mut Walk) -> Result<(), ScanError> {
         let facts = self.scan.results.lock().len().max(walk.names.len()) as u64;
-        let hurried = facts >= commit::SCAN_BATCH / 20 && self.scan.keeps_much();
+        let hurried =
+            facts >= commit::SCAN_BATCH / 20 && self.scan.keeps_much(self.options.hooks.scan_kept);
         if facts >= commit::SCAN_BATCH || hurried {
             self.commit_facts(walk)?;
         }

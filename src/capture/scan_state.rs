@@ -5,8 +5,8 @@ use super::status::ScanProgress;
 use super::work::Captured;
 use crate::format::record::Kind;
 use crate::id::Epoch;
+use crate::inodes::budget::Budget;
 use crate::inodes::{Inode, Inodes};
-use crate::limits;
 use crate::time::Timestamp;
 use parking_lot::{Mutex, MutexGuard};
 use std::collections::{HashMap, HashSet};
@@ -22,6 +22,9 @@ pub(super) struct Kept {
     /// Directories among them in which names changed.
     urgent: Vec<Arc<Inode>>,
 }
+
+/// Parts in which a file that is kept is counted.
+const HALVES: u64 = 2;
 
 /// What operations and capture threads ask of the scan.
 #[derive(Default)]
@@ -40,6 +43,8 @@ pub(super) struct ScanState {
     /// Directories whose names were taken.
     pub(super) named: Mutex<HashSet<u64>>,
     pub(super) kept: Mutex<Kept>,
+    /// How much that is, in halves of a file: of each that is given back, a half is not lent again.
+    kept_budget: Budget,
     pub(super) results: Mutex<Vec<Captured>>,
     order: Mutex<()>,
 }
@@ -113,6 +118,7 @@ impl ScanState {
         let mut kept = self.kept.lock();
         let new = kept.files.insert(inode.serial(), inode.clone()).is_none();
         if new {
+            self.kept_budget.take(HALVES);
             kept.unmet.insert(inode.serial());
         }
         if names {
@@ -131,9 +137,16 @@ impl ScanState {
         }
     }
 
-    /// So much is kept that nothing more should be before the scan has caught up.
-    pub(super) fn keeps_much(&self) -> bool {
-        self.is_running() && self.kept.lock().files.len() >= limits::SCAN_KEPT_MAX
+    /// So much is kept, of `max` files, that nothing more should be before the scan has caught up.
+    pub(super) fn keeps_much(&self, max: u64) -> bool {
+        self.is_running() && !self.kept_budget.has_room(HALVES, max * HALVES)
+    }
+
+    /// One more may be kept though there is no room for it: the store does not answer.
+    pub(super) fn lend(&self, max: u64) {
+        if self.is_running() {
+            self.kept_budget.lend(HALVES, max * HALVES);
+        }
     }
 
     /// Something is kept, and will be given back as the scan goes on.
@@ -166,8 +179,16 @@ impl ScanState {
         let file = kept.files.remove(&inode.serial());
         drop(kept);
         if let Some(file) = file {
+            self.kept_budget.give_back(HALVES);
             inodes.unpin(&file);
         }
+    }
+
+    /// The scan is over: all that is still kept.
+    pub(super) fn take_kept(&self) -> impl Iterator<Item = Arc<Inode>> {
+        let kept = std::mem::take(&mut *self.kept.lock()).files;
+        self.kept_budget.give_back(kept.len() as u64 * HALVES);
+        kept.into_values()
     }
 
     pub(super) fn takes(&self, epoch: Epoch) -> bool {

@@ -34,6 +34,7 @@ impl Recorder {
     /// Whether nobody works, and nothing else is to be done.
     fn may_scrub(&self) -> bool {
         self.trouble.is_recording()
+            && !self.store.is_filling()
             && !self.scan.is_running()
             && self.pending_epochs() == 0
             && self.since_last_note() >= self.options.hooks.scrub_quiet

@@ -88,7 +88,8 @@ impl Recorder {
     /// Makes a snapshot of this instant; it is durable when this returns.
     ///
     /// # Errors
-    /// `TimedOut`, `Cancelled` when the patience has come to its end: nothing was made.
+    /// `TimedOut`, `Cancelled` when the patience has come to its end, or the mount has: nothing was
+    /// made.
     pub fn snapshot(
         &self,
         new: NewSnapshot,
@@ -100,13 +101,40 @@ impl Recorder {
             return Err(CaptureError::Exists(new.name));
         }
         let asked = Instant::now();
-        let result = self.snapshot_reserved(&new, patience);
+        let result = self.snapshot_quiet(&new, patience);
         self.counters.release_name(&new.name);
         if let Err(CaptureError::TimedOut) = result {
             let seconds = asked.elapsed().as_secs_f64();
             let (name, left) = (&new.name, self.what_is_left());
             log::warn!("the snapshot {name} was given up after {seconds:.1} s: {left}");
         }
+        result
+    }
+
+    /// With programs that were made ready for it.
+    fn snapshot_quiet(
+        &self,
+        new: &NewSnapshot,
+        patience: Patience<'_>,
+    ) -> Result<Snapshot, CaptureError> {
+        let quiesce = self.quiesce.lock().clone();
+        let Some(quiesce) = quiesce else {
+            return self.snapshot_reserved(new, patience);
+        };
+        let result = match quiesce.before(&new.name, new.by_uid, &patience) {
+            Ok(None) => self.snapshot_reserved(new, patience),
+            Ok(Some(note)) => {
+                let message = format!("{} {note}", new.message).trim().to_owned();
+                let noted = NewSnapshot {
+                    message,
+                    ..new.clone()
+                };
+                self.snapshot_reserved(&noted, patience)
+            }
+            Err(Some(reason)) => Err(CaptureError::Hook(reason)),
+            Err(None) => Err(CaptureError::TimedOut),
+        };
+        quiesce.after(&new.name, new.by_uid, result.is_ok());
         result
     }
 
@@ -126,7 +154,7 @@ impl Recorder {
         }
         let pending = self
             .cut(EpochKind::Snapshot, true, unseen, vec![new.clone()])
-            .ok_or(CaptureError::TimedOut)?;
+            .ok_or(CaptureError::Cancelled)?;
         let asked = pending
             .body
             .cut
@@ -298,7 +326,10 @@ impl Recorder {
             None => self.cutter.lock().pending.back().cloned(),
         };
         let Some(pending) = pending else {
-            return Ok(());
+            return match self.is_ending() && self.open_notes() > 0 {
+                true => Err(CaptureError::Cancelled),
+                false => Ok(()),
+            };
         };
         match self.outcome(&pending, patience)? {
             Outcome::Failed(reason) => Err(CaptureError::Stopped(reason)),

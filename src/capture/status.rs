@@ -3,17 +3,20 @@
 use super::Recorder;
 use crate::backing;
 use crate::format::record::{Actor, LostReason};
-use crate::id::ActorId;
+use crate::id::{ActorId, Epoch};
 use crate::inodes::Inode;
 use crate::time::Timestamp;
 use parking_lot::Mutex;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 /// Files named at most in a list of those that can't be read.
 const NAMED_MAX: usize = 100;
+/// Epochs whose beginning is remembered: more than wait at any time.
+const BEGUN_MAX: usize = 1000;
 /// Processes whose number is remembered.
 const ACTORS_MAX: usize = 4096;
 
@@ -37,6 +40,9 @@ pub struct Status {
     pub pending_files: u64,
     /// Epochs that are cut and not committed.
     pub pending_states: u64,
+    /// How long ago the oldest change was made that is not recorded, to a few hundredths of a second;
+    /// `None`: all are.
+    pub pending_since: Option<Duration>,
     /// Bytes of memory that hold what was preserved for them.
     pub pending_bytes: u64,
     /// A scan that is under way.
@@ -72,6 +78,8 @@ struct Unreadable {
 #[derive(Default)]
 pub(super) struct Counters {
     last: Mutex<Option<Timestamp>>,
+    /// When the clock saw the first change of an epoch that is not committed, in their order.
+    begun: Mutex<VecDeque<(Epoch, Instant)>>,
     unreadable: Mutex<Unreadable>,
     /// By number, pinned, `NAMED_MAX` at most.
     shadowed: Mutex<BTreeMap<u64, (Arc<Inode>, Timestamp)>>,
@@ -91,6 +99,26 @@ impl Counters {
     pub(super) fn cut_work(&self) -> (u64, u64) {
         let entries = self.cut_entries.load(Ordering::Relaxed);
         (self.cuts.load(Ordering::Relaxed), entries)
+    }
+
+    /// Something is noted in an epoch.
+    pub(super) fn begun(&self, epoch: Epoch) {
+        let mut begun = self.begun.lock();
+        if begun.back().is_none_or(|(last, _)| *last < epoch) {
+            begun.push_back((epoch, Instant::now()));
+        }
+        if begun.len() > BEGUN_MAX {
+            begun.pop_front();
+        }
+    }
+
+    /// How long ago that was, of the oldest epoch that is not committed.
+    fn since(&self, oldest: Epoch) -> Option<Duration> {
+        let mut begun = self.begun.lock();
+        while begun.front().is_some_and(|(epoch, _)| *epoch < oldest) {
+            begun.pop_front();
+        }
+        begun.front().map(|(_, since)| since.elapsed())
     }
 
     pub(super) fn last_committed(&self) -> Option<Timestamp> {
@@ -129,6 +157,12 @@ impl Counters {
 }
 
 impl Recorder {
+    /// How many files are kept as they were for the scan that is under way.
+    #[cfg(test)]
+    pub fn kept_for_scan(&self) -> usize {
+        self.scan.kept.lock().files.len()
+    }
+
     /// What there is to be told.
     pub fn status(&self) -> Status {
         let cutter = self.cutter.lock();
@@ -138,7 +172,9 @@ impl Recorder {
             .map(|p| p.body.noted.load(Ordering::Relaxed))
             .sum();
         let pending_states = cutter.pending.len() as u64;
+        let oldest = cutter.pending.iter().map(|p| p.body.number).min();
         drop(cutter);
+        let oldest = oldest.or_else(|| self.begun_now());
         let (lost_files, mut named) = {
             let unreadable = self.counters.unreadable.lock();
             let named = unreadable.named.values();
@@ -150,6 +186,7 @@ impl Recorder {
         named.sort_by(|one, other| one.path.cmp(&other.path));
         Status {
             pending_states,
+            pending_since: oldest.and_then(|oldest| self.counters.since(oldest)),
             last_recorded: *self.counters.last.lock(),
             pending_files: waiting + self.open.load().body.noted.load(Ordering::Relaxed),
             pending_bytes: self.stash_bytes.load(Ordering::Relaxed),
@@ -159,6 +196,13 @@ impl Recorder {
             unreadable: named,
             shadowed: self.shadowed(),
         }
+    }
+
+    /// The open epoch, if something is noted in it.
+    pub(super) fn begun_now(&self) -> Option<Epoch> {
+        let open = self.open.load();
+        let noted = open.body.noted.load(Ordering::Relaxed);
+        (noted > 0).then_some(open.body.number)
     }
 
     fn shown(&self, inode: &Inode) -> String {
@@ -176,6 +220,9 @@ impl Recorder {
     }
 
     pub(super) fn note_unreadable(&self, inode: &Arc<Inode>, reason: LostReason) {
+        if reason == LostReason::ReadError {
+            self.disk_failed();
+        }
         let path = self.shown(inode);
         let mut unreadable = self.counters.unreadable.lock();
         if unreadable.all.insert(inode.ino) {

@@ -12,7 +12,7 @@ use crate::limits;
 use crate::store::StoreError;
 use crate::time::Timestamp;
 use parking_lot::Mutex;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 /// What is said of a disk of which the last part is left to its users.
@@ -28,6 +28,10 @@ pub(super) struct Trouble {
     /// The time since the newest state of a process that ended without a word, until the scan has
     /// found whether anything was changed in it.
     unwatched: Mutex<Option<Gap>>,
+    /// Soon there will be too little room for history.
+    low: AtomicBool,
+    /// How often the disk of the live files could not read or write.
+    disk_errors: AtomicU64,
 }
 
 /// Why and since when nothing is recorded.
@@ -64,6 +68,8 @@ impl Trouble {
             }),
             broken: AtomicBool::new(false),
             unwatched: Mutex::new(None),
+            low: AtomicBool::new(false),
+            disk_errors: AtomicU64::new(0),
         }
     }
 
@@ -236,9 +242,29 @@ impl Recorder {
             false => floor + floor / 4 + 1,
         };
         self.short_of(wanted.saturating_sub(free));
+        if free < floor + floor / 4 {
+            self.trouble.low.store(true, Ordering::Release);
+        } else if free > floor + floor / 2 {
+            self.trouble.low.store(false, Ordering::Release);
+        }
         if is_recording && free < floor {
             self.stop_recording(ALMOST_FULL);
         }
+    }
+
+    /// Whether there will soon be too little room for history.
+    pub fn space_is_low(&self) -> bool {
+        self.trouble.low.load(Ordering::Acquire)
+    }
+
+    /// The disk of the live files could not read or write.
+    pub fn disk_failed(&self) {
+        self.trouble.disk_errors.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// How often it could not.
+    pub fn disk_errors(&self) -> u64 {
+        self.trouble.disk_errors.load(Ordering::Acquire)
     }
 
     /// Whether so many bytes may be brought into the store at once.

@@ -355,6 +355,11 @@ impl Recorder {
         if self.rules.is_too_large(epoch, look.stat.size) {
             return Ok((Content::Lost(LostReason::LeftOut), 0));
         }
+        if let Some((content, size)) = self.to_be_filled(inode)?
+            && size == look.stat.size
+        {
+            return Ok((content, 0));
+        }
         if let Some(reason) = facts.lost {
             return Ok((Content::Lost(reason), 0));
         }
@@ -422,6 +427,8 @@ impl Recorder {
     /// Keeps content that did not change until the commit; false if the store has it no more.
     fn relies_on(&self, content: Content, relied: &mut Reliance) -> Result<bool, StoreError> {
         match content {
+            // What is still to come is not dropped before.
+            Content::Chunk(_) | Content::List(_) if self.store.is_filling() => Ok(true),
             Content::Chunk(hash) | Content::List(hash) => self.store.rely(relied, hash),
             _ => Ok(true),
         }

@@ -1,21 +1,28 @@
 //! Exactly what a person can type, and nothing about what it means. `--help`, the completions
 //! and the manual pages are made from it.
 
+mod drill;
 mod elsewhere;
 mod help;
+mod hook;
 mod keep;
 mod look;
 mod replica;
+mod schedule;
 
+pub use drill::*;
 pub use elsewhere::*;
 pub use help::command;
+pub use hook::*;
 pub use keep::*;
 pub use look::*;
 pub use replica::*;
+pub use schedule::*;
 
 use super::daemon::Import;
 use super::option::KNOWN;
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 /// Every past state of a working directory, kept while you work in it
@@ -89,6 +96,12 @@ pub enum Command {
     Key(Key),
     /// Keep copies elsewhere up to date, by themselves
     Replica(Replica),
+    /// Try whether what is elsewhere comes back, and how fast
+    Drill(Drill),
+    /// Run commands before and after snapshots, and when something happens
+    Hook(Hook),
+    /// Make backups and snapshots by themselves, by the calendar or after something happened
+    Schedule(Schedule),
     /// Return when all that was changed before is recorded
     Sync(Sync),
     /// Show what is recorded, what is not, and what needs a person
@@ -167,6 +180,9 @@ pub struct Mount {
     /// `hide`: accept that what is mounted below DIR shows as empty folders
     #[arg(long, value_name = "hide")]
     pub cross_mounts: Option<CrossMounts>,
+    /// Answer Prometheus there, with what status says as figures: a port of this machine, or ADDRESS:PORT
+    #[arg(long, value_name = "ADDR", value_parser = super::daemon::metrics_address)]
+    pub metrics: Option<SocketAddr>,
     /// Go on although DIR is on FUSE, NFS or overlay, where not all promises hold
     #[arg(long)]
     pub any_filesystem: bool,
@@ -198,11 +214,14 @@ pub struct Sync {
 /// `status`.
 #[derive(Debug, ClapArgs)]
 pub struct Status {
-    /// The working directory, or any path inside it; without it a line for every mounted one
-    #[arg(value_name = "DIR")]
+    /// The working directory, or any path inside it; or a place for backups, asked from any machine;
+    /// without it a line for every mounted one
+    #[arg(value_name = "DIR|URL")]
     pub dir: Option<PathBuf>,
     #[command(flatten)]
     pub store: StoreArg,
+    #[command(flatten)]
+    pub opening: Opening,
     /// Print the report as JSON, one object a directory
     #[arg(long)]
     pub json: bool,
@@ -244,4 +263,7 @@ pub struct Serve {
     /// Remove nothing that is there, whoever asks
     #[arg(long, requires = "stdio")]
     pub append_only: bool,
+    /// Send the history of the working directory DIR, as `replica pull ssh://HOST/DIR` asks
+    #[arg(long, requires = "stdio", conflicts_with = "append_only")]
+    pub history: bool,
 }

@@ -16,6 +16,13 @@ const VARIABLE: &str = "REWINDFS_PASSWORD";
 /// And the one that may hold a new password.
 const NEW_VARIABLE: &str = "REWINDFS_NEW_PASSWORD";
 
+/// Whether somebody who may name a directory or a place for backups means a place: a URL, or a
+/// folder with backups.
+pub fn is_place(what: &Path) -> bool {
+    let is_url = what.to_str().is_some_and(|text| text.contains("://"));
+    is_url || Objects::is_repository(what)
+}
+
 /// A place that is there.
 ///
 /// # Errors

@@ -17,6 +17,7 @@ use crate::name::BadSnapshotName;
 use crate::restore::Fault;
 use std::ffi::OsString;
 use std::io;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 /// Why a command failed.
@@ -59,6 +60,11 @@ pub enum Error {
     NothingToFollow(PathBuf),
     #[error("{dir} is not mounted, so its past can't be entered; mount it, or let the command run in copies (--writable)", dir = quote(.0))]
     NoViews(PathBuf),
+    #[error("{address} can't be listened at: {source}; choose another --metrics ADDR")]
+    Address {
+        address: SocketAddr,
+        source: io::Error,
+    },
     #[error(transparent)]
     Archive(#[from] ArchiveError),
     #[error(transparent)]
@@ -237,6 +243,12 @@ fn advice(refusal: &Refusal, dir: &Path) -> String {
         Refusal::NoSnapshot { .. } => format!("; those that exist: rewindfs list {dir}"),
         Refusal::NoDoing { .. } => format!("; look at the list: rewindfs undo {dir}"),
         Refusal::NotElsewhere { .. } => format!("; see: rewindfs replica list {dir}"),
+        Refusal::Hook { .. } | Refusal::NoHook { .. } => {
+            format!("; those that are set: rewindfs hook {dir} list")
+        }
+        Refusal::BadHook { .. } => "; see: rewindfs hook --help".to_owned(),
+        Refusal::NoSchedule { .. } => format!("; those that exist: rewindfs schedule {dir} list"),
+        Refusal::BadSchedule { .. } => "; see: rewindfs schedule --help".to_owned(),
         Refusal::NoReplica { .. } => format!("; those that exist: rewindfs replica list {dir}"),
         Refusal::NoFull => format!("; make one: rewindfs snapshot {dir} --full"),
         Refusal::NoState { .. } => {
@@ -249,6 +261,10 @@ fn advice(refusal: &Refusal, dir: &Path) -> String {
             format!("; leave it, or: rewindfs umount --force {dir}")
         }
         Refusal::NotMounted => format!("; mount it: rewindfs mount {dir}"),
+        Refusal::Unfilled { .. } => format!(
+            "; wait until rewindfs status says that nothing is left, or leave them empty until the \
+             next mount: rewindfs umount --force {dir}"
+        ),
         Refusal::Unmount { .. } => format!("; try: rewindfs umount --force {dir}"),
         Refusal::Overloaded => "; try again".to_owned(),
         Refusal::TimedOut { .. }

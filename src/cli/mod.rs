@@ -15,6 +15,7 @@ mod progress;
 mod quantity;
 mod quote;
 mod reach;
+mod scheduled;
 mod usage;
 
 use args::Args;

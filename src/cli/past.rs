@@ -241,7 +241,7 @@ impl Past {
             None => (name, SNAPDIR.to_owned()),
         };
         let view = view(&self.root, &snapdir, &name).map_err(|error| self.no_view(text, error))?;
-        let view = Folder::new(view);
+        let view = Folder::of_state(view);
         Ok(State {
             may_leave_out: view.may_leave_out(),
             source: Box::new(view),

@@ -57,6 +57,31 @@ pub fn parse_span(text: &str) -> Result<u64, BadQuantity> {
         .ok_or_else(|| BadQuantity::Span(text.to_owned()))
 }
 
+/// Reads a span in seconds that may be as short as `1s`.
+///
+/// # Errors
+/// As `parse_span`; or it is nothing at all.
+pub fn parse_every(text: &str) -> Result<u64, BadQuantity> {
+    let seconds = match split(text) {
+        (number, "s") => number.parse().ok().filter(|seconds| *seconds <= SPAN_MAX),
+        _ => Some(parse_span(text)?),
+    };
+    seconds
+        .filter(|seconds| *seconds > 0)
+        .ok_or_else(|| BadQuantity::Span(text.to_owned()))
+}
+
+/// The same, or 0: never.
+///
+/// # Errors
+/// As of `parse_every`.
+pub fn parse_every_or_never(text: &str) -> Result<u64, BadQuantity> {
+    match text {
+        "0" => Ok(0),
+        text => parse_every(text),
+    }
+}
+
 /// A thousand years, in seconds: what nobody means and everything can count with.
 const SPAN_MAX: u64 = 1000 * 365 * 86_400;
 
@@ -139,9 +164,21 @@ mod tests {
         assert_eq!(parse_span("7d"), parse_span("1w"));
         assert_eq!(parse_span("1y"), Ok(365 * 86_400));
         assert_eq!(parse_span("0"), Ok(0));
+        assert_eq!(parse_every("1s"), Ok(1));
+        assert_eq!(parse_every("2m"), Ok(120));
+        for bad in ["", "s", "0s", "0", "-1s", "99999999999999s"] {
+            assert_eq!(parse_every(bad), Err(BadQuantity::Span(bad.into())));
+        }
         for bad in ["", "5", "d", "1.5d", "-1d", "2000y", "1s"] {
             assert_eq!(parse_span(bad), Err(BadQuantity::Span(bad.into())));
         }
+    }
+
+    #[test]
+    fn a_turn_may_be_never() {
+        assert_eq!(parse_every_or_never("0"), Ok(0));
+        assert_eq!(parse_every_or_never("30s"), Ok(30));
+        assert!(parse_every_or_never("0s").is_err());
     }
 
     #[test]

@@ -7,6 +7,7 @@ use crate::capture::{Options, Recorder};
 use crate::control::client::{Client, ClientError, Wait};
 use crate::control::error::Error as Refusal;
 use crate::control::folder::{Folder, FolderError};
+use crate::control::hooks::Quiescing;
 use crate::control::locate::Place;
 use crate::control::open::{self, OpenError};
 use crate::control::request::{Answer, Progress, Request};
@@ -149,10 +150,17 @@ fn open_here(place: &Place, folder: &Folder, request: &Request) -> Result<Servic
         let backing = open::directory(&place.dir)?;
         open::check_directory(&store, &place.store, &backing, &place.dir, false)?;
         let started = Recorder::start(Arc::new(backing), Arc::clone(&store), Options::default());
-        Some(started.map_err(|error| Error::Refused {
+        let recorder = started.map_err(|error| Error::Refused {
             refusal: error.into(),
             dir: place.dir.clone(),
-        })?)
+        })?;
+        recorder.set_quiesce(Arc::new(Quiescing {
+            store: Arc::clone(&store),
+            recorder: Arc::downgrade(&recorder),
+            replication: None,
+            dir: place.dir.display().to_string(),
+        }));
+        Some(recorder)
     } else {
         None
     };
@@ -166,6 +174,7 @@ fn open_here(place: &Place, folder: &Folder, request: &Request) -> Result<Servic
         undo: Default::default(),
         diff: Default::default(),
         replication: Default::default(),
+        filling: None,
     })
 }
 

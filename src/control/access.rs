@@ -7,10 +7,11 @@
 //!    owner. Others browse `.snapshots`, where the kernel asks whether they may.
 
 use super::kept::Deed;
-use super::report::Missing;
+use super::report::{Drills, Missing, ScheduleLine};
 use super::request::{Answer, Request};
 use crate::backing::Peer;
 use crate::capture::alarm_words_for_all;
+use crate::time::{TimeZone, Timestamp};
 
 /// What somebody is to a directory; the later ones may more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -67,18 +68,44 @@ impl Who {
                     alarm.text = text;
                 }
                 for copy in &mut status.copies {
-                    copy.url.clear();
+                    untold(&mut copy.url, &mut copy.drills, &mut status.problems);
+                }
+                if let Some(filling) = &mut status.filling {
+                    let told = super::filling::problems(filling, true);
+                    status.problems.retain(|problem| !told.contains(problem));
+                    filling.places.clear();
+                    filling.lost.clear();
+                    filling.fault = None;
+                    if filling.trouble.is_some() {
+                        filling.trouble = Some(UNTOLD.to_owned());
+                    }
+                    if !told.is_empty() {
+                        let text = format!("a recovery can't go on: {UNTOLD}");
+                        status.problems.push(text);
+                    }
                 }
                 for replica in &mut status.replicas {
-                    if let Some(told) = super::replicas::problem(replica) {
-                        replica.url.clear();
-                        replica.trouble = replica.trouble.take().map(|_| UNTOLD.to_owned());
-                        let text = super::replicas::problem(replica).unwrap_or_default();
-                        for problem in status.problems.iter_mut().filter(|one| **one == told) {
-                            problem.clone_from(&text);
-                        }
+                    let told = super::replicas::problem(replica);
+                    untold(&mut replica.url, &mut replica.drills, &mut status.problems);
+                    replica.trouble = replica.trouble.take().map(|_| UNTOLD.to_owned());
+                    let text = super::replicas::problem(replica);
+                    replace(&mut status.problems, told, text);
+                }
+                for line in &mut status.schedules {
+                    let told = |line: &ScheduleLine, problems: &[String]| {
+                        let start = super::schedules::title(line);
+                        problems.iter().position(|one| one.starts_with(&start))
+                    };
+                    let at = told(line, &status.problems);
+                    line.url = None;
+                    line.text.clear();
+                    line.trouble = line.trouble.take().map(|_| UNTOLD.to_owned());
+                    let (now, zone) = (Timestamp::now(), TimeZone::system());
+                    if let Some(at) = at
+                        && let Some(text) = super::schedules::problem(line, now, &zone)
+                    {
+                        status.problems[at] = text;
                     }
-                    replica.url.clear();
                 }
             }
             Answer::Snapshot(made) => {
@@ -94,12 +121,36 @@ impl Who {
                     if matches!(line.deed, Deed::ReplicaSet | Deed::ReplicaRemoved) {
                         line.name.clear();
                     }
+                    if matches!(
+                        line.deed,
+                        Deed::ScheduleAdded | Deed::ScheduleRemoved | Deed::HookSet
+                    ) {
+                        line.reason = None;
+                    }
                     line.folder = None;
                     line.left_out = None;
+                    line.first = None;
                 }
             }
             _ => {}
         }
+    }
+}
+
+/// Takes out where a copy is, also of what is said of its drills.
+fn untold(url: &mut String, drills: &mut Drills, problems: &mut [String]) {
+    let told = super::drills::problem(url, drills);
+    url.clear();
+    if let Some(last) = &mut drills.last {
+        last.problem.clear();
+    }
+    replace(problems, told, super::drills::problem(url, drills));
+}
+
+fn replace(problems: &mut [String], told: Option<String>, text: Option<String>) {
+    let Some(told) = told else { return };
+    for problem in problems.iter_mut().filter(|one| **one == told) {
+        *problem = text.clone().unwrap_or_default();
     }
 }
 
@@ -131,7 +182,11 @@ fn least(request: &Request) -> Who {
         | Request::Events { .. }
         | Request::Find { .. }
         | Request::Rules { .. }
+        | Request::Drills
         | Request::Sizes
+        | Request::Hooks
+        | Request::SetHook { .. }
+        | Request::RemoveHook { .. }
         | Request::Verify { repair: false, .. }
         | Request::Policy {
             set: None,
@@ -141,13 +196,22 @@ fn least(request: &Request) -> Who {
         | Request::Prune { terms: None } => Who::Owner,
         Request::Delete { now: true, .. }
         | Request::Export { .. }
+        | Request::Fill
         | Request::SetReplica { .. }
         | Request::RemoveReplica { .. }
         | Request::Replicas
         | Request::News { .. }
         | Request::ReplicaTold { .. }
+        | Request::DrillEnded { .. }
+        | Request::SetDrills { .. }
+        | Request::AddSchedule { .. }
+        | Request::RemoveSchedule { .. }
+        | Request::Schedules
+        | Request::ScheduleTold { .. }
+        | Request::HookEnded { .. }
         | Request::Policy { .. }
         | Request::SetAlarm { .. }
+        | Request::SetFirst { .. }
         | Request::Prune { terms: Some(_) }
         | Request::Purge { .. }
         | Request::Verify { repair: true, .. }
@@ -161,7 +225,6 @@ mod tests {
     use crate::control::report::Mode;
     use crate::control::request::Made;
     use crate::control::when::When;
-    use crate::time::Timestamp;
 
     fn peer(uid: u32, groups: &[u32]) -> Peer {
         Peer {

@@ -3,6 +3,7 @@
 use super::door;
 use super::error::Error;
 use super::export::Remote;
+use super::filling::Line;
 use super::folder::Folder;
 use super::mounts::Mount;
 use super::protocol::Hello;
@@ -172,6 +173,15 @@ impl Client {
     pub fn export(self, to: Option<u64>, wait: &dyn Wait) -> Result<Remote, ClientError> {
         self.ask(&Request::Export { to }, wait)?;
         Remote::new(self.stream).map_err(ClientError::Io)
+    }
+
+    /// Brings what a recovery has still to bring.
+    ///
+    /// # Errors
+    /// As `ask`.
+    pub fn fill(self, wait: &dyn Wait) -> Result<Line, ClientError> {
+        self.ask(&Request::Fill, wait)?;
+        Line::new(self.stream).map_err(ClientError::Io)
     }
 
     /// Waits until the daemon has ended. False: it has not within the bound.

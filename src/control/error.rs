@@ -26,6 +26,17 @@ pub enum Error {
     NotElsewhere { places: String },
     #[error("there is no replica at {url}")]
     NoReplica { url: String },
+    /// What is run before a snapshot, and aborts it, has failed.
+    #[error("the hook before-snapshot failed, and no snapshot was made: {reason}")]
+    Hook { reason: String },
+    #[error("there is no hook {event}")]
+    NoHook { event: String },
+    #[error("{reason}")]
+    BadHook { reason: String },
+    #[error("there is no schedule {number}")]
+    NoSchedule { number: u64 },
+    #[error("{reason}")]
+    BadSchedule { reason: String },
     #[error("{reason}")]
     BadPattern { reason: String },
     /// What was named is no state of this history.
@@ -73,6 +84,9 @@ pub enum Error {
     Version { daemon: String, program: String },
     #[error("{}", busy(users))]
     Busy { users: Vec<User> },
+    /// A recovery is under way.
+    #[error("{}, {bytes} bytes, are still without content; nothing was changed", super::filling::files(*.files))]
+    Unfilled { files: u64, bytes: u64 },
     #[error("it is not mounted")]
     NotMounted,
     #[error("the mount can't be taken off: {reason}")]
@@ -154,6 +168,7 @@ impl From<CaptureError> for Error {
             CaptureError::NoSnapshot(name) => Error::NoSnapshot { name },
             CaptureError::Held(name) => Error::Held { name },
             CaptureError::Stopped(reason) => Error::Stopped { reason },
+            CaptureError::Hook(reason) => Error::Hook { reason },
             CaptureError::Cancelled => Error::Interrupted,
             CaptureError::NotElsewhere(places) => Error::NotElsewhere { places },
             CaptureError::TimedOut => Error::TimedOut {

@@ -1,21 +1,26 @@
-//! A store that is sent elsewhere by another process: behind the answer to `Request::Export` the
-//! connection speaks in frames, a question and its answer at a time. So what goes to a provider goes
-//! by no thread and no memory of the daemon, and the daemon never sees a password.
+//! A store that is sent elsewhere, or gets back from there what it has lost, by another process: behind
+//! the answer to `Request::Export` the connection speaks in frames, a question and its answer at a
+//! time. So what goes to a provider goes by no thread and no memory of the daemon, and the daemon never
+//! sees a password.
 //!
 //! A frame is a length of four bytes, little endian, then a value (docs/format.md).
 
+use super::protocol::PROTOCOL;
 use super::service::Service;
 use crate::archive::{ArchiveError, Facts, Feed, Local};
 use crate::format::frame::{receive, send};
 use crate::format::transfer::{Growth, RawChunk, RawRecord, Sent};
 use crate::id::{Epoch, Hash};
 use crate::limits;
+use crate::store::repair::{GivenSet, Lacking};
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
-use std::io;
+use std::cell::Cell;
+use std::io::{self, Read, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
+use std::time::Instant;
 
 /// A question.
 #[derive(Debug, Serialize, Deserialize)]
@@ -27,6 +32,12 @@ enum Want {
     Page,
     Chunks(Vec<Hash>),
     Note(Sent),
+    LacksRecords,
+    HasSet(GivenSet),
+    PutBackRecords(Vec<RawRecord>),
+    Settle,
+    Lost,
+    PutBack(Vec<RawChunk>),
 }
 
 /// An answer.
@@ -41,6 +52,13 @@ enum Have {
     Page(Option<Vec<RawRecord>>),
     Chunks(Vec<(Hash, Option<RawChunk>)>),
     Noted,
+    /// The answer to what takes long is yet to come.
+    Working,
+    LacksRecords(Lacking),
+    HasSet(bool),
+    Lost(Vec<Hash>),
+    /// So many were taken, or removed again.
+    PutBack(u64),
     Failed(String),
 }
 
@@ -60,7 +78,8 @@ pub fn feed(service: &Service, to: Option<u64>) -> Result<Local, super::error::E
     let uname = rustix::system::uname();
     let host = uname.nodename().to_string_lossy().into_owned();
     let dir = service.dir.as_os_str().as_bytes().to_vec();
-    Ok(Local::new(Arc::clone(&service.store), to, host, dir))
+    let alone = service.mount.is_none();
+    Ok(Local::new(Arc::clone(&service.store), to, host, dir).alone(alone))
 }
 
 /// The repositories that somebody sends to. Two at once, to the same, would be in each other's way.
@@ -112,21 +131,80 @@ pub fn serve(stream: &UnixStream, mut feed: Local) -> io::Result<()> {
                 true => Have::Claimed,
                 false => Have::Taken,
             }),
-            Want::Facts => feed.facts().map(Have::Facts),
-            Want::Growth(after) => feed.growth(after).map(Have::Growth),
-            Want::Begin(after) => feed.begin(after).map(Have::Begun),
-            Want::Page => feed.page().map(Have::Page),
-            Want::Chunks(hashes) => feed.chunks(&hashes).map(Have::Chunks),
-            Want::Note(sent) => feed.note(&sent).map(|()| Have::Noted),
+            Want::LacksRecords => {
+                let lacking = feed.lacks_records(&working(stream));
+                lacking.map(Have::LacksRecords)
+            }
+            Want::HasSet(set) => feed.has_set(&set).map(Have::HasSet),
+            Want::PutBackRecords(records) => feed.put_back_records(records).map(Have::PutBack),
+            Want::Settle => feed.settle().map(Have::PutBack),
+            Want::Lost => feed.lost(&working(stream)).map(Have::Lost),
+            Want::PutBack(chunks) => feed.put_back(&chunks).map(Have::PutBack),
+            want => give(&mut feed, want),
         };
         let have = have.unwrap_or_else(|error| Have::Failed(error.to_string()));
         send(&mut &*stream, &have)?;
     }
 }
 
+/// Tells the other side now and then that it is worked on; false when that has gone.
+fn working(stream: &UnixStream) -> impl Fn() -> bool {
+    let told = Cell::new(Instant::now());
+    move || {
+        if told.get().elapsed() < limits::EXPORT_TOLD {
+            return true;
+        }
+        told.set(Instant::now());
+        send(&mut &*stream, &Have::Working).is_ok()
+    }
+}
+
+/// What is asked by somebody who only takes.
+fn give(feed: &mut dyn Feed, want: Want) -> Result<Have, ArchiveError> {
+    match want {
+        Want::Claim(repository) => match feed.claim(repository) {
+            Ok(()) => Ok(Have::Claimed),
+            Err(ArchiveError::Busy) => Ok(Have::Taken),
+            Err(error) => Err(error),
+        },
+        Want::Facts => feed.facts().map(Have::Facts),
+        Want::Growth(after) => feed.growth(after).map(Have::Growth),
+        Want::Begin(after) => feed.begin(after).map(Have::Begun),
+        Want::Page => feed.page().map(Have::Page),
+        Want::Chunks(hashes) => feed.chunks(&hashes).map(Have::Chunks),
+        Want::Note(sent) => feed.note(&sent).map(|()| Have::Noted),
+        Want::LacksRecords
+        | Want::HasSet(_)
+        | Want::PutBackRecords(_)
+        | Want::Settle
+        | Want::Lost
+        | Want::PutBack(_) => Err(ArchiveError::Feed("it is given here, not taken".to_owned())),
+    }
+}
+
+/// Answers, for another machine, what a feed that is here has. First the number of these messages.
+///
+/// # Errors
+/// The line has ended in the middle of a question.
+pub fn relay(feed: &mut dyn Feed, mut from: impl Read, mut to: impl Write) -> io::Result<()> {
+    send(&mut to, &PROTOCOL)?;
+    loop {
+        let want: Want = match receive(&mut from) {
+            Ok(want) => want,
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(()),
+            Err(error) => return Err(error),
+        };
+        let have = give(feed, want);
+        let have = have.unwrap_or_else(|error| Have::Failed(error.to_string()));
+        send(&mut to, &have)?;
+    }
+}
+
 /// The other end: a store that a daemon has open.
 pub struct Remote {
     stream: UnixStream,
+    /// On another machine the name of a place here means nothing: this stands before it.
+    fetched_by: Option<String>,
 }
 
 impl Remote {
@@ -137,11 +215,45 @@ impl Remote {
     pub fn new(stream: UnixStream) -> io::Result<Remote> {
         stream.set_read_timeout(Some(limits::EXPORT_IDLE))?;
         stream.set_write_timeout(Some(limits::EXPORT_IDLE))?;
-        Ok(Remote { stream })
+        Ok(Remote {
+            stream,
+            fetched_by: None,
+        })
+    }
+
+    /// To another machine, which answers as `relay` does; there it is noted who fetches.
+    ///
+    /// # Errors
+    /// Nobody answers there, or a program of another version.
+    pub fn over(stream: UnixStream, fetched_by: String) -> io::Result<Remote> {
+        let remote = Remote {
+            fetched_by: Some(fetched_by),
+            ..Remote::new(stream)?
+        };
+        match receive::<u32>(&mut &remote.stream) {
+            Ok(PROTOCOL) => Ok(remote),
+            Ok(_) => Err(io::Error::other(
+                "the program there is of another version: install the same one",
+            )),
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                Err(io::Error::other("nothing was answered"))
+            }
+            Err(error) => Err(error),
+        }
     }
 
     fn ask(&mut self, want: &Want) -> Result<Have, ArchiveError> {
-        let asked = send(&mut &self.stream, want).and_then(|()| receive(&mut &self.stream));
+        self.ask_long(want, &|| true)
+    }
+
+    fn ask_long(&mut self, want: &Want, go_on: &dyn Fn() -> bool) -> Result<Have, ArchiveError> {
+        let mut asked = send(&mut &self.stream, want).and_then(|()| receive(&mut &self.stream));
+        while let Ok(Have::Working) = asked {
+            if !go_on() {
+                return Err(ArchiveError::Interrupted);
+            }
+            asked = receive(&mut &self.stream);
+        }
         match asked {
             Ok(Have::Failed(reason)) => Err(ArchiveError::Feed(reason)),
             Ok(have) => Ok(have),
@@ -206,8 +318,55 @@ impl Feed for Remote {
     }
 
     fn note(&mut self, sent: &Sent) -> Result<(), ArchiveError> {
-        match self.ask(&Want::Note(sent.clone()))? {
+        let mut sent = sent.clone();
+        if let Some(start) = &self.fetched_by {
+            let path = sent.url.strip_prefix("file://").unwrap_or(&sent.url);
+            sent.url = format!("{start}{path}");
+        }
+        match self.ask(&Want::Note(sent))? {
             Have::Noted => Ok(()),
+            other => strange(other),
+        }
+    }
+
+    fn lacks_records(&mut self, go_on: &dyn Fn() -> bool) -> Result<Lacking, ArchiveError> {
+        match self.ask_long(&Want::LacksRecords, go_on)? {
+            Have::LacksRecords(lacking) => Ok(lacking),
+            other => strange(other),
+        }
+    }
+
+    fn has_set(&mut self, set: &GivenSet) -> Result<bool, ArchiveError> {
+        match self.ask(&Want::HasSet(set.clone()))? {
+            Have::HasSet(has) => Ok(has),
+            other => strange(other),
+        }
+    }
+
+    fn put_back_records(&mut self, records: Vec<RawRecord>) -> Result<u64, ArchiveError> {
+        match self.ask(&Want::PutBackRecords(records))? {
+            Have::PutBack(taken) => Ok(taken),
+            other => strange(other),
+        }
+    }
+
+    fn settle(&mut self) -> Result<u64, ArchiveError> {
+        match self.ask(&Want::Settle)? {
+            Have::PutBack(removed) => Ok(removed),
+            other => strange(other),
+        }
+    }
+
+    fn lost(&mut self, go_on: &dyn Fn() -> bool) -> Result<Vec<Hash>, ArchiveError> {
+        match self.ask_long(&Want::Lost, go_on)? {
+            Have::Lost(hashes) => Ok(hashes),
+            other => strange(other),
+        }
+    }
+
+    fn put_back(&mut self, chunks: &[RawChunk]) -> Result<u64, ArchiveError> {
+        match self.ask(&Want::PutBack(chunks.to_vec()))? {
+            Have::PutBack(taken) => Ok(taken),
             other => strange(other),
         }
     }
@@ -217,7 +376,6 @@ impl Feed for Remote {
 mod tests {
     use super::*;
     use crate::store::Store;
-    use std::io::Write;
     use std::thread;
 
     #[test]

@@ -48,6 +48,7 @@ impl Service {
             policy: sketch.policy.into(),
             alarm: self.store.alarm(),
             left_out: left_out::rules(self)?,
+            first: self.store.first()?,
             plan: planned(&sketch, Timestamp::now()),
         })))
     }
@@ -322,6 +323,7 @@ fn log_line(line: &SnapshotEvent) -> LogLine {
         policy: None,
         alarm: None,
         folder: None,
+        first: None,
         left_out: None,
         mended: None,
         given_up: None,
@@ -397,6 +399,29 @@ fn log_line(line: &SnapshotEvent) -> LogLine {
         SnapshotAction::ReplicaRemoved { url } => {
             text.deed = Deed::ReplicaRemoved;
             text.name.clone_from(url);
+        }
+        SnapshotAction::ScheduleAdded { number, what } => {
+            text.deed = Deed::ScheduleAdded;
+            text.name = number.to_string();
+            text.reason = Some(what.clone());
+        }
+        SnapshotAction::HookSet { event, command } => {
+            text.deed = Deed::HookSet;
+            event.name().clone_into(&mut text.name);
+            text.reason = Some(command.clone());
+        }
+        SnapshotAction::FirstSet { patterns } => {
+            text.deed = Deed::Policy;
+            text.first = Some(patterns.clone());
+        }
+        SnapshotAction::HookRemoved { event } => {
+            text.deed = Deed::HookRemoved;
+            event.name().clone_into(&mut text.name);
+        }
+        SnapshotAction::ScheduleRemoved { number, what } => {
+            text.deed = Deed::ScheduleRemoved;
+            text.name = number.to_string();
+            text.reason = Some(what.clone());
         }
     }
     text

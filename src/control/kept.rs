@@ -37,6 +37,8 @@ pub struct PolicyReport {
     /// From how many files on, that one actor destroys within 10 s, there is an alarm; `None`: never.
     pub alarm: Option<u64>,
     pub left_out: Vec<LeftOutRule>,
+    /// Patterns of what is to be there first when it is recovered.
+    pub first: Vec<String>,
     /// What would go by it now.
     pub plan: Planned,
 }
@@ -177,6 +179,12 @@ pub enum Deed {
     /// A replica was added or changed.
     ReplicaSet,
     ReplicaRemoved,
+    /// Something is done by itself, or not any more.
+    ScheduleAdded,
+    ScheduleRemoved,
+    /// A command is run when something happens, or not any more.
+    HookSet,
+    HookRemoved,
 }
 
 /// A line of `list --log`.
@@ -206,6 +214,9 @@ pub struct LogLine {
     /// Of an alarm: the folder.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub folder: Option<String>,
+    /// Patterns of what is to be there first when it is recovered.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub first: Option<Vec<String>>,
     /// What is left out from then on.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub left_out: Option<LeavesOut>,

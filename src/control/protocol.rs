@@ -9,7 +9,7 @@ use super::error::Error;
 use serde::{Deserialize, Serialize};
 
 /// Number of the messages in `request`, `report` and `error`, and of the frames in `export`.
-pub const PROTOCOL: u32 = 9;
+pub const PROTOCOL: u32 = 10;
 
 /// First message of both sides.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

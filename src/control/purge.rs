@@ -186,18 +186,9 @@ fn versions_of(plan: &PurgePlan) -> Vec<(FileId, Epoch)> {
 }
 
 fn parse_hash(text: &str) -> Result<Hash, Error> {
-    let bad = || Error::Malformed {
+    Hash::from_hex(text).ok_or_else(|| Error::Malformed {
         reason: "a hash is 64 hexadecimal digits, as b3sum prints it".to_owned(),
-    };
-    let mut hash = Hash::default();
-    if text.len() != 64 || !text.is_ascii() {
-        return Err(bad());
-    }
-    for (byte, digits) in hash.0.iter_mut().zip(text.as_bytes().chunks(2)) {
-        let digits = std::str::from_utf8(digits).map_err(|_| bad())?;
-        *byte = u8::from_str_radix(digits, 16).map_err(|_| bad())?;
-    }
-    Ok(hash)
+    })
 }
 
 /// All files that ever stood at a path, with their kinds: each folder of it counts for the time in

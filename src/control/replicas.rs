@@ -2,9 +2,12 @@
 //! them up to date (a process of its own, `cli::attend`) has to say. No connection to a provider is
 //! here, and no password.
 
+use super::drills::{self, Drills};
 use super::error::Error;
+use super::hooks::Calls;
 use super::report::ReplicaLine;
 use super::request::Answer;
+use super::schedules::Scheduling;
 use super::service::{Service, Watch};
 use super::when::When;
 use crate::capture::{Followed, Reached};
@@ -15,6 +18,7 @@ use crate::store::Store;
 use crate::time::Timestamp;
 use parking_lot::{Condvar, Mutex};
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 /// How often it is looked whether something new is recorded.
@@ -27,6 +31,12 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 pub struct Replication {
     state: Mutex<State>,
     changed: Condvar,
+    /// There are replicas or schedules.
+    wanted: AtomicBool,
+    /// Commands that are to be run.
+    pub(super) calls: Calls,
+    /// And what is done by itself.
+    pub(super) scheduling: Scheduling,
 }
 
 #[derive(Default)]
@@ -35,6 +45,8 @@ struct State {
     generation: u64,
     /// The mount has gone: what is recorded is sent, then nothing more.
     ending: bool,
+    /// Something is about to go wrong: since when, and what.
+    danger: Option<(Timestamp, String)>,
     /// By place: why nothing can be sent there, and since when.
     troubles: HashMap<String, (String, Timestamp)>,
 }
@@ -50,6 +62,32 @@ impl Replication {
     pub fn end(&self) {
         self.state.lock().ending = true;
         self.changed.notify_all();
+    }
+
+    /// Whether there are replicas or schedules.
+    pub fn set_wanted(&self, wanted: bool) {
+        self.wanted.store(wanted, Ordering::Release);
+    }
+
+    /// Something is about to go wrong: what is only here is to be sent at once.
+    pub fn in_danger(&self, what: &str) {
+        if self.wanted.load(Ordering::Acquire) {
+            ::log::warn!("{what}: what is only here is sent elsewhere at once");
+        }
+        self.state.lock().danger = Some((Timestamp::now(), what.to_owned()));
+        self.changed.notify_all();
+    }
+
+    /// Whether something began to go wrong a short while ago.
+    pub fn is_in_danger(&self) -> bool {
+        let since = self.danger().map(|since| Timestamp::now().since(since));
+        let is_wanted = self.wanted.load(Ordering::Acquire);
+        is_wanted && since.is_some_and(|since| since < limits::URGENT)
+    }
+
+    /// Since when something is about to go wrong.
+    pub(super) fn danger(&self) -> Option<Timestamp> {
+        self.state.lock().danger.as_ref().map(|(since, _)| *since)
     }
 
     /// The number of the list.
@@ -120,7 +158,7 @@ impl Service {
     pub(super) fn news(
         &self,
         (than, listed): (u64, When),
-        generation: u64,
+        (generation, danger): (u64, Option<When>),
         watch: &Watch<'_>,
     ) -> Result<Answer, Error> {
         let until = Instant::now() + ANSWER_WITHIN;
@@ -130,13 +168,18 @@ impl Service {
             let newest = self.store.view().newest_epoch()?.unwrap_or(Epoch::NONE).0;
             let state = self.replication.state.lock();
             let (now, ending) = (state.generation, state.ending);
+            let newest_danger = state.danger.as_ref().map(|(since, _)| When(*since));
             drop(state);
-            let is_news = newest > than || names.0 > listed.0 || now != generation || ending;
+            let is_news = newest > than || names.0 > listed.0 || now != generation;
+            let calls = self.replication.calls.any();
+            let is_news = is_news || newest_danger != danger || calls || ending;
             if is_news || Instant::now() >= until || (watch.cancelled)() {
                 return Ok(Answer::News {
                     newest,
                     listed: names,
                     generation: now,
+                    danger: newest_danger,
+                    calls: self.replication.calls.take(),
                     ending,
                 });
             }
@@ -183,9 +226,30 @@ impl Service {
     }
 }
 
+/// Which replicas are late or in trouble, and how that is said.
+pub(super) fn late(store: &Store, replication: &Replication) -> Vec<(String, String)> {
+    let lines = lines(store, replication, &Drills::default()).unwrap_or_default();
+    let told = |line: ReplicaLine| problem(&line).map(|text| (line.url, text));
+    lines.into_iter().filter_map(told).collect()
+}
+
+/// Which replicas lack something, in a few words each.
+pub fn behind(store: &Store, replication: &Replication) -> Vec<String> {
+    let lines = lines(store, replication, &Drills::default()).unwrap_or_default();
+    let behind = lines.iter().filter(|line| line.states_behind > 0);
+    behind
+        .map(|line| format!("{} ({} states)", line.url, line.states_behind))
+        .collect()
+}
+
 /// How far each replica is.
-pub(super) fn lines(store: &Store, replication: &Replication) -> Result<Vec<ReplicaLine>, Error> {
+pub(super) fn lines(
+    store: &Store,
+    replication: &Replication,
+    drills: &Drills,
+) -> Result<Vec<ReplicaLine>, Error> {
     let view = store.view();
+    let plans = store.drill_plans()?;
     let sent = view.sent()?;
     let now = Timestamp::now();
     let mut lines = Vec::new();
@@ -201,6 +265,8 @@ pub(super) fn lines(store: &Store, replication: &Replication) -> Result<Vec<Repl
                 ReplicaMode::Passive { every } => Some(every),
                 _ => None,
             },
+            limit: replica.limit,
+            keep: replica.keep,
             encrypted: replica.password != PasswordSource::None,
             time: match own {
                 Some(sent) => view.header(sent.epoch)?.map(|header| When(header.time)),
@@ -215,6 +281,10 @@ pub(super) fn lines(store: &Store, replication: &Replication) -> Result<Vec<Repl
             seconds_behind: since.map_or(0, |since| now.since(since).as_secs()),
             trouble: trouble.as_ref().map(|(reason, _)| reason.clone()),
             trouble_since: trouble.map(|(_, since)| When(since)),
+            drills: {
+                let plan = drills::plan_of(&plans, &replica.url);
+                drills::told(drills, &replica.url, Some((&plan, replica.added)), now)
+            },
             url: replica.url,
         });
     }
@@ -273,6 +343,8 @@ mod tests {
             url: "file:///b".to_owned(),
             mode: ReplicaWay::Passive,
             every: Some(3600),
+            limit: None,
+            keep: 60,
             encrypted: true,
             time: None,
             sent: None,
@@ -281,6 +353,7 @@ mod tests {
             seconds_behind,
             trouble: trouble.map(str::to_owned),
             trouble_since: None,
+            drills: Default::default(),
         }
     }
 

@@ -5,6 +5,7 @@
 use super::kept::LeftOutRule;
 use super::request::RawPath;
 use super::when::When;
+use crate::format::hook::HookEvent;
 use crate::format::record::{Gap, SnapshotMode};
 use crate::format::replica::ReplicaMode;
 use serde::{Deserialize, Serialize};
@@ -231,8 +232,42 @@ pub struct Status {
     /// Copies elsewhere that are kept up to date.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub replicas: Vec<ReplicaLine>,
+    /// What is done by itself, and when.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub schedules: Vec<ScheduleLine>,
+    /// A recovery that is under way while the directory is in use.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub filling: Option<FillingLine>,
     /// What a person should see to, one sentence each.
     pub problems: Vec<String>,
+}
+
+/// A recovery that is under way while the directory is in use.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FillingLine {
+    /// Empty for who is not told.
+    pub places: Vec<String>,
+    pub began: When,
+    /// Files without their content, and its bytes, about.
+    pub files: u64,
+    pub bytes: u64,
+    /// All files are here; chunks of the past may still be to come.
+    pub is_filled: bool,
+    /// Bytes that are still to be fetched, and in about how many seconds they will be here.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rest_bytes: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rest_seconds: Option<u64>,
+    /// Why nothing comes, and since when.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub trouble: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub trouble_since: Option<When>,
+    /// Objects that can't be had, and why.
+    pub lost: Vec<String>,
+    /// The first thing that could not be made as it was.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fault: Option<String>,
 }
 
 /// When a replica is brought up to date.
@@ -263,6 +298,11 @@ pub struct ReplicaLine {
     /// Of a passive one: seconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub every: Option<u64>,
+    /// Bytes a second that it may take of the line; absent: any number.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub limit: Option<u64>,
+    /// For how many seconds it keeps one of its sets for each day.
+    pub keep: u64,
     pub encrypted: bool,
     /// The newest state that is there; absent: nothing is yet.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -275,6 +315,108 @@ pub struct ReplicaLine {
     pub bytes_behind: u64,
     pub seconds_behind: u64,
     /// Why nothing can be sent, and since when.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub trouble: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub trouble_since: Option<When>,
+    #[serde(default)]
+    pub drills: Drills,
+}
+
+/// Whether what is elsewhere comes back, as far as that was tried.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Drills {
+    /// Seconds between two that run by themselves; absent: none does.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub every: Option<u64>,
+    /// When the next one is due.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub due: Option<When>,
+    /// It should have run long ago.
+    pub overdue: bool,
+    /// The last one; absent: there was none.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub last: Option<LastDrill>,
+    /// When all that was tried was right, last.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub verified: Option<When>,
+}
+
+/// The last drill.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LastDrill {
+    pub ended: When,
+    pub ok: bool,
+    /// What was not right; empty for who is not told.
+    pub problem: String,
+    /// Of the files, so many percent; absent: all.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub sample_percent: Option<u8>,
+    pub rto_ms: u64,
+}
+
+/// A command that is run when something happens.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HookLine {
+    pub event: HookEvent,
+    pub command: String,
+    /// Milliseconds that it may take.
+    pub timeout_ms: u64,
+    /// If it fails, no snapshot is made.
+    pub aborts: bool,
+    pub added: When,
+    /// Who set it.
+    pub uid: u32,
+    /// When it was run last, since the mount.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ran: Option<When>,
+    /// Why it failed then.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub trouble: Option<String>,
+}
+
+/// What is done by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Scheduled {
+    Backup,
+    Snapshot,
+}
+
+/// Something that is done by itself, and how it stands with it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ScheduleLine {
+    pub number: u64,
+    pub what: Scheduled,
+    /// What and when, as a sentence; empty for who is not told.
+    pub text: String,
+    /// Of a backup: where to; absent for who is not told.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub url: Option<String>,
+    /// The part of the day in which it may be done.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub window: Option<String>,
+    /// Bytes a second that it may send; with a window, outside of it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub limit: Option<u64>,
+    pub added: When,
+    /// Who added it.
+    pub uid: u32,
+    /// Its next time, where that is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next: Option<When>,
+    /// Its time has come, and it is not done.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub due_since: Option<When>,
+    /// It waits for its window, or to be tried again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub waits_until: Option<When>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub under_way_since: Option<When>,
+    /// When it was last begun and done; absent: never.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub succeeded: Option<When>,
+    /// Why it can't be done, and since when.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub trouble: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -296,6 +438,8 @@ pub struct CopyLine {
     /// Since then another store goes on there, and nothing more is sent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fenced: Option<When>,
+    #[serde(default)]
+    pub drills: Drills,
 }
 
 /// A folder that made most of what was recorded.
@@ -394,6 +538,9 @@ pub struct NotRecorded {
     pub bytes: u64,
     /// States that are being recorded, or wait for that.
     pub states: u64,
+    /// Age of the oldest change that is not recorded: what a loss now would cost.
+    #[serde(default)]
+    pub seconds: u64,
     /// `None`: no scan is under way.
     pub scan: Option<Scan>,
 }

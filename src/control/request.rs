@@ -1,17 +1,24 @@
 //! What can be asked of a history, and what is answered: plain values that go over the socket to
 //! the daemon of a mounted directory, or straight into the handlers for an unmounted one.
 
+use super::drills::DrillReport;
 use super::error::Error;
+use super::hooks::run::HookCall;
 use super::kept::{DeletedLine, LeavesOut, LogLine, Planned, PolicyReport, Pruned, Terms};
 use super::purged::PurgeReport;
 use super::report::{
-    DoingLine, EventLine, FindLine, Line, Mode, Scan, SizeLine, Status, Unrecorded, VersionLine,
+    DoingLine, EventLine, FindLine, HookLine, Line, Mode, Scan, SizeLine, Status, Unrecorded,
+    VersionLine,
 };
+use super::schedules::due::Turn;
 use super::verified::Verified;
 use super::when::When;
+use crate::format::drill::DrillPlan;
+use crate::format::hook::{Hook, HookEvent};
 use crate::format::keeping::Policy;
 use crate::format::record::Kind;
 use crate::format::replica::Replica;
+use crate::format::schedule::Schedule;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// What a command asks for.
@@ -68,6 +75,10 @@ pub enum Request {
     /// From how many files on, that one actor destroys at once, there is an alarm; 0: never.
     SetAlarm {
         files: u64,
+    },
+    /// What is to be there first when it is recovered.
+    SetFirst {
+        patterns: Vec<String>,
     },
     /// What a purge of these files, or of these bytes, would remove; with the token of that plan,
     /// its execution.
@@ -159,6 +170,8 @@ pub enum Request {
     Export {
         to: Option<u64>,
     },
+    /// Behind the answer, the connection takes what a recovery has still to bring (`filling.rs`).
+    Fill,
     /// Adds a replica, or changes the one at its place.
     SetReplica {
         replica: Replica,
@@ -175,6 +188,7 @@ pub enum Request {
         /// Of the list of names.
         listed: When,
         generation: u64,
+        danger: Option<When>,
     },
     /// Why a replica can't be brought up to date; nothing: it can.
     ReplicaTold {
@@ -183,9 +197,62 @@ pub enum Request {
         /// The state, and the list of names, that are there now.
         there: Option<(u64, When)>,
     },
+    /// The log of drills, and how often each replica is tried.
+    Drills,
+    /// Adds a line to that log.
+    DrillEnded {
+        report: Box<DrillReport>,
+    },
+    /// How often what is at a place is tried by itself.
+    SetDrills {
+        plan: DrillPlan,
+    },
+    /// Does something by itself from now on.
+    AddSchedule {
+        schedule: Schedule,
+    },
+    RemoveSchedule {
+        number: u64,
+    },
+    /// Runs a command when something happens, in place of the one that was run then.
+    SetHook {
+        hook: Hook,
+    },
+    RemoveHook {
+        event: HookEvent,
+    },
+    /// All commands that are run when something happens.
+    Hooks,
+    /// One that was told with the news has ended; nothing: it did what it should.
+    HookEnded {
+        number: u64,
+        trouble: Option<String>,
+    },
+    /// All that is done by itself, and whose turn it is.
+    Schedules,
+    /// How it goes with something that is done by itself.
+    ScheduleTold {
+        number: u64,
+        told: Told,
+    },
     Status,
     Unmount {
         force: bool,
+    },
+}
+
+/// How it goes with something that is done by itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Told {
+    Began,
+    /// Its beginning, and the newest state of then. `hasty`: out of turn.
+    Done {
+        began: When,
+        epoch: u64,
+        hasty: bool,
+    },
+    Failed {
+        reason: String,
     },
 }
 
@@ -345,16 +412,36 @@ pub enum Answer {
         replicas: Vec<Replica>,
         generation: u64,
     },
+    Hooks {
+        lines: Vec<HookLine>,
+    },
+    /// The number of what was added.
+    Added {
+        number: u64,
+    },
+    Schedules {
+        schedules: Vec<(Schedule, Turn)>,
+    },
     News {
         newest: u64,
         listed: When,
         generation: u64,
+        /// Since when something is about to go wrong, the last time.
+        danger: Option<When>,
+        /// What is to be run now.
+        calls: Vec<HookCall>,
         /// The mount has gone: what is recorded is all that there will be.
         ending: bool,
     },
     /// All is recorded. `late`: the synchronous replicas where it is not yet.
     Synced {
         late: Option<String>,
+    },
+    /// The oldest first. `fault`: what is wrong with the log.
+    Drills {
+        reports: Vec<DrillReport>,
+        fault: Option<String>,
+        plans: Vec<DrillPlan>,
     },
     Status(Box<Status>),
 }

@@ -19,6 +19,7 @@ use super::undo;
 use super::versions;
 use super::when::When;
 use crate::capture::{self, NewSnapshot, Patience, Recorder};
+use crate::filling::Filler;
 use crate::format::record::{EpochState, Hold, Run, Snapshot, SnapshotMode};
 use crate::history::StateName;
 use crate::id::{Epoch, FileId};
@@ -101,6 +102,8 @@ pub struct Service {
     pub diff: difference::Memory,
     /// How it goes with the replicas.
     pub replication: Arc<Replication>,
+    /// What a recovery has still to bring.
+    pub filling: Option<Arc<Filler>>,
 }
 
 impl Service {
@@ -137,9 +140,21 @@ impl Service {
             Request::Deleted { after } => self.deleted(after),
             Request::Log { after } => self.log(after),
             // Whoever has the store open asks `export::feed`, the others the socket.
-            Request::Export { .. } => Err(Error::Malformed {
+            Request::Export { .. } | Request::Fill => Err(Error::Malformed {
                 reason: "nothing can be sent without a connection".to_owned(),
             }),
+            Request::SetFirst { patterns } => {
+                let rules = crate::pattern::Rules {
+                    patterns,
+                    ..Default::default()
+                };
+                let patterns = rules.patterns.clone();
+                crate::pattern::Matcher::new(rules).map_err(|error| Error::BadPattern {
+                    reason: error.to_string(),
+                })?;
+                self.store.set_first(&patterns, uid)?;
+                Ok(Answer::Done)
+            }
             Request::SetAlarm { files } => {
                 self.store.set_alarm(files, uid)?;
                 Ok(Answer::Done)
@@ -230,12 +245,27 @@ impl Service {
                 than,
                 listed,
                 generation,
-            } => self.news((than, listed), generation, watch),
+                danger,
+            } => self.news((than, listed), (generation, danger), watch),
             Request::ReplicaTold {
                 url,
                 trouble,
                 there,
             } => self.replica_told(&url, trouble, there),
+            Request::Drills => self.drills(),
+            Request::DrillEnded { report } => self.drill_ended(*report),
+            Request::SetDrills { plan } => self.set_drills(&plan),
+            Request::SetHook { hook } => self.set_hook(hook, uid),
+            Request::RemoveHook { event } => self.remove_hook(event, uid),
+            Request::Hooks => self.hooks(),
+            Request::HookEnded { number, trouble } => {
+                self.replication.calls.ended(number, trouble);
+                Ok(Answer::Done)
+            }
+            Request::AddSchedule { schedule } => self.add_schedule(schedule, uid),
+            Request::RemoveSchedule { number } => self.remove_schedule(number, uid),
+            Request::Schedules => self.schedules(),
+            Request::ScheduleTold { number, told } => self.schedule_told(number, told),
             Request::Status => Ok(Answer::Status(Box::new(status::report(self)?))),
             Request::Unmount { force } => self.unmount(force, watch),
         }
@@ -393,6 +423,7 @@ impl Service {
         let mount = self.mount.as_ref().ok_or(Error::NotMounted)?;
         let _alone = self.unmounting.lock();
         if !force {
+            self.check_filled()?;
             // A program that is just being started holds what its parent has open for a moment.
             let mut users = mount.users();
             for _ in 0..limits::BUSY_TRIES {
@@ -428,6 +459,18 @@ impl Service {
             Err(error) => Err(Error::Unmount {
                 reason: error.to_string(),
             }),
+        }
+    }
+
+    /// That no file is without its content: by itself nothing would come any more.
+    fn check_filled(&self) -> Result<(), Error> {
+        let left = self.filling.as_ref().and_then(|filler| filler.left());
+        match left.filter(|left| !left.is_filled) {
+            Some(left) => Err(Error::Unfilled {
+                files: left.filling.files,
+                bytes: left.filling.bytes,
+            }),
+            None => Ok(()),
         }
     }
 

@@ -13,6 +13,7 @@ use super::access::Who;
 use super::door::Door;
 use super::error::Error;
 use super::export;
+use super::filling;
 use super::folder::Folder;
 use super::protocol::Hello;
 use super::request::{Answer, Progress, Reply, Request};
@@ -239,6 +240,10 @@ fn converse(
                 }
                 Err(error) => Err(error),
             },
+            Ok(Request::Fill) => {
+                wire::send(&mut &stream, &Reply::Result(Ok(Answer::Done)))?;
+                return filling::serve(&stream, shared.service.filling.as_deref());
+            }
             Ok(request) => {
                 return serve(&Arc::new(stream), shared, request, (peer.uid, who));
             }
@@ -430,6 +435,7 @@ mod tests {
                 undo: Default::default(),
                 diff: Default::default(),
                 replication: Default::default(),
+                filling: None,
             };
             let opened = Folder::open(folder.path()).unwrap();
             Daemon {
@@ -526,6 +532,7 @@ mod tests {
             undo: Default::default(),
             diff: Default::default(),
             replication: Default::default(),
+            filling: None,
         };
         let server = Server::open(&folder, None, Arc::new(service), keeper()).unwrap();
         let client = Client::connect(&folder).unwrap();

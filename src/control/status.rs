@@ -1,14 +1,17 @@
 //! The report of `status`: what a person wants to know of his history, in his words, and what he
 //! should see to.
 
+use super::drills::{self, Drills};
 use super::error::Error;
+use super::hooks;
 use super::missing::{self, Around};
 use super::mounts::Mounts;
 use super::replicas::{self, Replication};
 use super::report::{
-    AlarmKind, AlarmLine, Checked, CopyLine, History, LeftOut, NotRecorded, ReplicaLine, Status,
-    Store, Unreadable, Unrecorded,
+    AlarmKind, AlarmLine, Checked, CopyLine, History, LeftOut, NotRecorded, ReplicaLine,
+    ScheduleLine, Status, Store, Unreadable, Unrecorded,
 };
+use super::schedules;
 use super::service::Service;
 use super::when::When;
 use crate::format::alarm::{self, Alarm};
@@ -97,6 +100,15 @@ pub fn report(service: &Service) -> Result<Status, Error> {
     }
     problems.extend(told.copies.iter().filter_map(fenced));
     problems.extend(told.replicas.iter().filter_map(replicas::problem));
+    problems.extend(hooks::problems(&service.replication));
+    let (now, zone) = (Timestamp::now(), TimeZone::system());
+    let late = |line| schedules::problem(line, now, &zone);
+    problems.extend(told.schedules.iter().filter_map(late));
+    problems.extend(drill_problems(&told.copies, &told.replicas));
+    let filling = super::filling::line(service);
+    if let Some(line) = &filling {
+        problems.extend(super::filling::problems(line, mounted.is_some()));
+    }
     let checked = told.checked;
     if let Some(checked) = checked.filter(|checked| checked.problems > 0) {
         problems.push(format!(
@@ -116,6 +128,7 @@ pub fn report(service: &Service) -> Result<Status, Error> {
         not_recorded: recorder.as_ref().map(|status| NotRecorded {
             files: status.pending_files,
             bytes: status.pending_bytes,
+            seconds: status.pending_since.map_or(0, |since| since.as_secs()),
             states: status.pending_states,
             scan: status.scan.map(Into::into),
         }),
@@ -128,6 +141,8 @@ pub fn report(service: &Service) -> Result<Status, Error> {
         checked,
         copies: told.copies,
         replicas: told.replicas,
+        schedules: told.schedules,
+        filling,
         problems,
     };
     let around = around(service);
@@ -253,6 +268,7 @@ struct FromStore {
     checked: Option<Checked>,
     copies: Vec<CopyLine>,
     replicas: Vec<ReplicaLine>,
+    schedules: Vec<ScheduleLine>,
     hints: Vec<HintRecord>,
     store: Store,
 }
@@ -264,14 +280,17 @@ impl FromStore {
             Err(error) => (Counted::default(), Some(error.to_string())),
         };
         let gaps = store.gaps();
+        let end = store.drills_end().unwrap_or_default();
+        let drills = Drills::read(&path.join(drills::FILE), end).unwrap_or_default();
         FromStore {
             gaps: gaps.unwrap_or_else(|_| store.open_gap().into_iter().collect()),
             from_before: store.from_before().unwrap_or_default(),
             alarms: alarms(store).unwrap_or_default(),
             rules: store.rules().unwrap_or_default(),
             checked: checked(store),
-            copies: copies(store).unwrap_or_default(),
-            replicas: replicas::lines(store, replication).unwrap_or_default(),
+            copies: copies(store, &drills).unwrap_or_default(),
+            replicas: replicas::lines(store, replication, &drills).unwrap_or_default(),
+            schedules: schedules::lines(store, replication).unwrap_or_default(),
             hints: store.hints().unwrap_or_default(),
             store: space(store, path, &counted),
             counted,
@@ -291,6 +310,7 @@ impl FromStore {
             checked: None,
             copies: Vec::new(),
             replicas: Vec::new(),
+            schedules: Vec::new(),
             hints: Vec::new(),
             store: Store {
                 path: lossy(&service.store_path),
@@ -312,8 +332,9 @@ fn ask_store(service: &Service) -> Option<FromStore> {
 }
 
 /// What was sent elsewhere, and since when something is not there.
-fn copies(store: &OpenStore) -> Result<Vec<CopyLine>, Error> {
+fn copies(store: &OpenStore, drills: &Drills) -> Result<Vec<CopyLine>, Error> {
     let view = store.view();
+    let now = Timestamp::now();
     let mut copies = Vec::new();
     for sent in view.sent()? {
         let Some(header) = view.header(sent.epoch)? else {
@@ -321,6 +342,7 @@ fn copies(store: &OpenStore) -> Result<Vec<CopyLine>, Error> {
         };
         let newer = view.epochs(sent.epoch.next(), Epoch::MAX, 1)?;
         copies.push(CopyLine {
+            drills: drills::told(drills, &sent.url, None, now),
             url: sent.url,
             set: sent.set,
             sent: When(sent.time),
@@ -332,12 +354,23 @@ fn copies(store: &OpenStore) -> Result<Vec<CopyLine>, Error> {
     Ok(copies)
 }
 
+/// A replica is a copy too: it is told of once.
+fn drill_problems(copies: &[CopyLine], replicas: &[ReplicaLine]) -> Vec<String> {
+    let is_replica = |copy: &&CopyLine| replicas.iter().any(|line| line.url == copy.url);
+    let others = copies.iter().filter(|copy| !is_replica(copy));
+    let others = others.filter(|copy| copy.fenced.is_none());
+    let all = replicas.iter().map(|line| (&line.url, &line.drills));
+    let all = all.chain(others.map(|copy| (&copy.url, &copy.drills)));
+    all.filter_map(|(url, told)| drills::problem(url, told))
+        .collect()
+}
+
 /// Nobody notices by himself that a copy is not one of this directory any more.
 fn fenced(copy: &CopyLine) -> Option<String> {
     let since = copy.fenced?.0.local(&TimeZone::system());
     Some(format!(
         "since {since} another store goes on where the backups of this one went: nothing more was \
-         sent there; send it elsewhere: rewindfs backup --to URL"
+         sent there; send it elsewhere: rewindfs replica add DIR URL --fork, or rewindfs backup DIR --to URL"
     ))
 }
 

@@ -71,9 +71,18 @@ impl Service {
                 ::log::debug!("that all was checked can't be noted: {error}");
             }
         }
-        Ok(Answer::Verified(Box::new(
-            self.findings(&repaired, percent),
-        )))
+        let mut verified = self.findings(&repaired, percent);
+        if let Some(fault) = self.drills_fault() {
+            verified.problems += 1;
+            verified.findings.push(Finding {
+                problem: format!("{fault}: somebody has changed it"),
+                repair: None,
+                path: None,
+                first_state: None,
+                last_state: None,
+            });
+        }
+        Ok(Answer::Verified(Box::new(verified)))
     }
 
     /// The live tree, mounted or not.

@@ -24,6 +24,8 @@ pub enum PasswordSource {
     File(Vec<u8>),
     /// What a command prints.
     Command(String),
+    /// The environment of whoever asks for it: it is kept nowhere.
+    Environment,
 }
 
 /// A replica.
@@ -35,6 +37,8 @@ pub struct Replica {
     pub password: PasswordSource,
     /// Bytes a second that it may take of the line.
     pub limit: Option<u64>,
+    /// For how many seconds it keeps one of its sets for each day.
+    pub keep: u64,
     /// Since when, and by whom.
     pub added: Timestamp,
     pub by_uid: u32,
@@ -56,11 +60,12 @@ mod tests {
             },
             password: PasswordSource::File(b"/k".to_vec()),
             limit: Some(7),
+            keep: 300,
             added: Timestamp(3),
             by_uid: 1000,
         };
         let url = hex(b"file:///b");
-        let expected = format!("0109{url}02ac02010102{}010706e807", hex(b"/k"));
+        let expected = format!("0109{url}02ac02010102{}0107ac0206e807", hex(b"/k"));
         assert_eq!(hex(&pack(&replica)), expected);
         assert_eq!(unpack::<Replica>(&pack(&replica)), Ok(replica.clone()));
         for (mode, password, bytes) in [
@@ -77,7 +82,7 @@ mod tests {
                 limit: None,
                 ..replica.clone()
             };
-            assert_eq!(hex(&pack(&other)), format!("0109{url}{bytes}0006e807"));
+            assert_eq!(hex(&pack(&other)), format!("0109{url}{bytes}00ac0206e807"));
             assert_eq!(unpack::<Replica>(&pack(&other)), Ok(other));
         }
     }

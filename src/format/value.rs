@@ -20,6 +20,8 @@ const ENVELOPE_HEAD: usize = 5;
 /// Plain bytes for each byte of a zstd frame, at most: a block of four bytes (three of head, one to
 /// be repeated) stands for at most 128 KiB (RFC 8878, 3.1.1.2).
 const ZSTD_EXPANSION: usize = 32 << 10;
+/// Room for compressed bytes that each thread keeps: what a chunk may need.
+const PAYLOAD_KEPT: usize = 2 * crate::limits::CHUNK_MAX as usize;
 const CODEC_RAW: u8 = 0;
 const CODEC_ZSTD: u8 = 1;
 
@@ -128,7 +130,9 @@ pub fn unpack_list(bytes: &[u8]) -> Result<ChunkList, BadValue> {
 }
 
 thread_local! {
-    static COMPRESSOR: RefCell<Option<zstd::bulk::Compressor<'static>>> = const { RefCell::new(None) };
+    /// With room for what comes of it.
+    static COMPRESSOR: RefCell<Option<(zstd::bulk::Compressor<'static>, Vec<u8>)>> =
+        const { RefCell::new(None) };
     static DECOMPRESSOR: RefCell<Option<zstd::bulk::Decompressor<'static>>> =
         const { RefCell::new(None) };
 }
@@ -143,24 +147,34 @@ pub fn pack_chunk(plain: &[u8]) -> Vec<u8> {
         envelope.extend_from_slice(&length.to_le_bytes());
         envelope
     };
-    if let Some(payload) = compress(plain) {
+    let compressed = compress(plain, |payload| {
         let mut envelope = head(CODEC_ZSTD, payload.len());
-        envelope.extend_from_slice(&payload);
-        return envelope;
-    }
-    let mut envelope = head(CODEC_RAW, plain.len());
-    envelope.extend_from_slice(plain);
-    envelope
+        envelope.extend_from_slice(payload);
+        envelope
+    });
+    compressed.unwrap_or_else(|| {
+        let mut envelope = head(CODEC_RAW, plain.len());
+        envelope.extend_from_slice(plain);
+        envelope
+    })
 }
 
 /// `None` if it does not pay, or zstd has no memory.
-fn compress(plain: &[u8]) -> Option<Vec<u8>> {
+fn compress<T>(plain: &[u8], packed: impl FnOnce(&[u8]) -> T) -> Option<T> {
     COMPRESSOR.with_borrow_mut(|slot| {
         if slot.is_none() {
-            *slot = zstd::bulk::Compressor::new(ZSTD_LEVEL).ok();
+            let zstd = zstd::bulk::Compressor::new(ZSTD_LEVEL).ok()?;
+            *slot = Some((zstd, Vec::new()));
         }
-        let payload = slot.as_mut()?.compress(plain).ok()?;
-        (payload.len() < plain.len() - plain.len() / 16).then_some(payload)
+        let (zstd, payload) = slot.as_mut()?;
+        payload.clear();
+        payload.reserve(zstd::zstd_safe::compress_bound(plain.len()));
+        zstd.compress_to_buffer(plain, payload).ok()?;
+        let pays = payload.len() < plain.len() - plain.len() / 16;
+        let packed = pays.then(|| packed(payload));
+        // A list may be much larger than chunks are.
+        payload.shrink_to(PAYLOAD_KEPT);
+        packed
     })
 }
 

@@ -136,6 +136,13 @@ impl Fs {
         Arc::new(Fs { live, snapdir })
     }
 
+    /// `SnapDir::watch_list`, if there is a `.snapshots`.
+    pub fn watch_list(&self, tell: Option<Box<dyn Fn(u64) + Send + Sync>>) {
+        if let Some(snapdir) = &self.snapdir {
+            snapdir.watch_list(tell);
+        }
+    }
+
     /// Where a live file stands, for the log.
     pub fn path_of(&self, ino: u64) -> Option<String> {
         if is_virtual(ino) {
@@ -147,6 +154,11 @@ impl Fs {
     /// An operation has panicked: history may have missed something, and stops.
     pub fn panicked(&self) {
         self.live.recorder().internal_error();
+    }
+
+    /// The disk of the live files could not read or write.
+    pub fn disk_failed(&self) {
+        self.live.recorder().disk_failed();
     }
 
     /// The numbers of these versions of files below `.snapshots`, as far as the kernel knows them.
@@ -203,7 +215,7 @@ impl Fs {
                 }
                 self.live.note_shadowed(parent);
             }
-            self.live.lookup(parent, name)
+            self.live.lookup(cx, parent, name)
         })
     }
 
@@ -362,7 +374,7 @@ impl Fs {
         if is_virtual(ino) {
             return self.snap()?.read(cx, ino, offset, size, out);
         }
-        backing::without_taking_space(|| self.live.read(ino, offset, size, out))
+        backing::without_taking_space(|| self.live.read(cx, ino, offset, size, out))
     }
 
     /// Writes. `kill`: setuid bits go.
@@ -493,7 +505,7 @@ impl Fs {
         else {
             return Ok(());
         };
-        backing::without_taking_space(|| self.live.readdir(ino, offset, sink))
+        backing::without_taking_space(|| self.live.readdir(cx, ino, offset, sink))
     }
 
     /// Lists names with attributes.
@@ -511,7 +523,7 @@ impl Fs {
             sink.plus(SNAPDIR_OFFSET, name, entry)
         })?;
         let Some(offset) = shown else { return Ok(()) };
-        backing::without_taking_space(|| self.live.readdirplus(ino, offset, sink))
+        backing::without_taking_space(|| self.live.readdirplus(cx, ino, offset, sink))
     }
 
     /// Where `.snapshots` is shown in the root, it is the first entry. The offset at which the

@@ -20,6 +20,8 @@ pub enum WaitsFor {
     Store,
     /// What was done before to be at the synchronous replicas.
     Replica,
+    /// Content, or names, that a recovery has still to bring.
+    Filling,
 }
 
 impl WaitsFor {
@@ -32,6 +34,7 @@ impl WaitsFor {
             WaitsFor::Removed => "removed files to be recorded",
             WaitsFor::Store => "the store",
             WaitsFor::Replica => "the replicas",
+            WaitsFor::Filling => "what is still to be recovered",
         }
     }
 }

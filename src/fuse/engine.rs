@@ -38,6 +38,8 @@ pub(super) trait Served: Send + Sync + 'static {
     fn path_of(&self, ino: u64) -> Option<String>;
     /// An operation has panicked: what it was about to note is not noted.
     fn panicked(&self);
+    /// The disk of the live files could not read or write.
+    fn disk_failed(&self) {}
     /// Whether the store answers without delay.
     fn is_store_quick(&self) -> bool;
 }
@@ -66,6 +68,10 @@ impl Served for crate::fs::Fs {
 
     fn panicked(&self) {
         crate::fs::Fs::panicked(self);
+    }
+
+    fn disk_failed(&self) {
+        crate::fs::Fs::disk_failed(self);
     }
 
     fn is_store_quick(&self) -> bool {

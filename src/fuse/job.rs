@@ -1,6 +1,6 @@
 //! A request as data: what it takes to run it, to run it again, and to answer it.
 
-use crate::fs::{Answer, Context, Stop, WaitsFor};
+use crate::fs::{Answer, Context, Stop, VIRTUAL, WaitsFor};
 use crate::fuse::engine::Served;
 use crate::fuse::traffic::Call;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -192,7 +192,11 @@ pub(super) fn guarded<S: Served, T>(
     call: Call,
     run: impl FnOnce() -> Answer<T>,
 ) -> Answer<T> {
-    catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|_| {
+    let ended = catch_unwind(AssertUnwindSafe(run));
+    if matches!(ended, Ok(Err(Stop::Errno(libc::EIO)))) && call.ino & VIRTUAL == 0 {
+        fs.disk_failed();
+    }
+    ended.unwrap_or_else(|_| {
         log::error!("{} of inode {} panicked: answered EIO", call.name, call.ino);
         // A second one must not end the thread either.
         if catch_unwind(AssertUnwindSafe(|| fs.panicked())).is_err() {
@@ -209,7 +213,7 @@ mod tests {
     use std::sync::atomic::{AtomicU64, Ordering};
 
     #[derive(Default)]
-    struct Told(AtomicU64);
+    struct Told(AtomicU64, AtomicU64);
 
     impl Served for Told {
         fn wakeups(&self) -> u64 {
@@ -226,6 +230,10 @@ mod tests {
 
         fn panicked(&self) {
             self.0.fetch_add(1, Ordering::SeqCst);
+        }
+
+        fn disk_failed(&self) {
+            self.1.fetch_add(1, Ordering::SeqCst);
         }
 
         fn is_store_quick(&self) -> bool {
@@ -260,6 +268,20 @@ mod tests {
         assert_eq!(job.attempt(&fs, true), Step::Answered);
         assert_eq!(errno.load(Ordering::SeqCst), libc::EIO as u64);
         assert_eq!(fs.0.load(Ordering::SeqCst), 1);
+    }
+
+    #[test]
+    fn a_disk_that_fails_is_told_and_a_past_that_is_damaged_is_not() {
+        let failing = |ino: u64, errno: i32| {
+            let fs = Told::default();
+            let call = Call::new("read", ino);
+            let answer: Answer<()> = guarded(&fs, call, || Err(Stop::Errno(errno)));
+            assert_eq!(answer, Err(Stop::Errno(errno)));
+            fs.1.load(Ordering::SeqCst)
+        };
+        assert_eq!(failing(1, libc::EIO), 1);
+        assert_eq!(failing(1 | VIRTUAL, libc::EIO), 0);
+        assert_eq!(failing(1, libc::ENOENT), 0);
     }
 
     #[test]

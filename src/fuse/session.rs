@@ -133,6 +133,13 @@ fn start(
             });
         }
     };
+    let notifier = session.notifier();
+    engine.fs().watch_list(Some(Box::new(move |ino| {
+        // Attributes only: nothing is waited for.
+        if let Err(error) = notifier.inval_inode(fuser::INodeNo(ino), -1, 0) {
+            log::debug!("inode {ino}: {error}");
+        }
+    })));
     let result = Session {
         mounted,
         engine,
@@ -247,8 +254,9 @@ impl Session {
                     Ok(()) => log::info!("unmounted"),
                     Err(error) => log::error!("the session has ended: {error}"),
                 }
-                // It holds the descriptor of the connection.
+                // They hold the descriptor of the connection.
                 flusher.lock().take();
+                engine.fs().watch_list(None);
                 engine.stop();
                 end.come();
             })?;
@@ -282,6 +290,7 @@ fn cut(mounted: &Mounted, engine: &Engine<Fs>, flusher: &Mutex<Option<Arc<Flushe
         log::warn!("the connection ends with this process, it can't be cut before: {error}");
         engine.refuse_all();
         flusher.lock().take();
+        engine.fs().watch_list(None);
         end.come();
     }
 }

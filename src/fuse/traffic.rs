@@ -75,8 +75,8 @@ fn counted(what: WaitsFor) -> Option<usize> {
         WaitsFor::Bytes => Some(1),
         WaitsFor::States => Some(2),
         WaitsFor::Removed => Some(3),
-        // That is how `.snapshots` works: no live operation does. The other is wanted.
-        WaitsFor::Store | WaitsFor::Replica => None,
+        // That is how `.snapshots` works: no live operation does. The others are wanted.
+        WaitsFor::Store | WaitsFor::Replica | WaitsFor::Filling => None,
     }
 }
 

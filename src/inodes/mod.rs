@@ -15,6 +15,7 @@ mod name;
 pub mod stash;
 pub mod track;
 pub mod tracked;
+pub mod unfilled;
 
 use budget::Budget;
 use inode::{DATA_PINNED, RECENTLY_USED};
@@ -32,6 +33,7 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use unfilled::Unfilled;
 
 const SHARDS: usize = 64;
 /// Marks numbers that are not the backing st_ino.
@@ -71,6 +73,7 @@ pub struct Inodes {
     paths_max: u64,
     /// Bytes on the live disk that are kept for files without names.
     kept: Budget,
+    unfilled: Unfilled,
     /// Data descriptors held, oldest first.
     open: Mutex<VecDeque<std::sync::Weak<Inode>>>,
     data_max: usize,
@@ -94,6 +97,7 @@ impl Inodes {
             paths: AtomicU64::new(1),
             paths_max: descriptors / 2,
             kept: Budget::default(),
+            unfilled: Unfilled::default(),
             open: Mutex::default(),
             data_max: usize::try_from(descriptors / 8)
                 .unwrap_or(4096)
@@ -107,6 +111,19 @@ impl Inodes {
     /// The directory that is served.
     pub fn backing(&self) -> &Backing {
         &self.backing
+    }
+
+    /// Files without content and folders without names, of a recovery that is under way.
+    pub fn unfilled(&self) -> &Unfilled {
+        &self.unfilled
+    }
+
+    /// Attributes as the backing directory has them, but for what a recovery does just now.
+    ///
+    /// # Errors
+    /// As of `Inode::stat`.
+    pub fn stat(&self, inode: &Inode) -> io::Result<Stat> {
+        self.unfilled.settled(|| inode.stat(self.backing.root()))
     }
 
     /// The root of the live tree.
@@ -146,7 +163,8 @@ impl Inodes {
     /// What looking at it says.
     pub fn find(&self, parent: &Arc<Inode>, name: &[u8]) -> io::Result<(Arc<Inode>, Stat)> {
         let directory = parent.path(self.backing.root())?;
-        let stat = backing::stat_at(directory.as_fd(), name)?;
+        let look = || backing::stat_at(directory.as_fd(), name);
+        let stat = self.unfilled.settled(look)?;
         let ino = self.number(&stat);
         {
             let shard = self.shard(ino).lock();
@@ -168,7 +186,8 @@ impl Inodes {
     pub fn find_new(&self, parent: &Arc<Inode>, name: &[u8]) -> io::Result<(Arc<Inode>, Stat)> {
         let directory = parent.path(self.backing.root())?;
         let descriptor = backing::open_path_at(directory.as_fd(), name)?;
-        let stat = backing::stat_fd(descriptor.as_fd())?;
+        let look = || backing::stat_fd(descriptor.as_fd());
+        let stat = self.unfilled.settled(look)?;
         Ok((self.enter(parent, name, descriptor, &stat)?, stat))
     }
 

@@ -2,8 +2,10 @@
 
 use super::folder::facts;
 use super::item::{Facts, Xattrs};
+use super::recorded::recorded_facts;
 use crate::backing::{self, SetTime};
-use crate::format::record::Kind;
+use crate::format::record::{Inode, Kind};
+use crate::id::FileId;
 use std::io;
 use std::os::fd::BorrowedFd;
 
@@ -61,6 +63,14 @@ pub fn apply(fd: BorrowedFd<'_>, then: &Facts, xattrs: &Xattrs) -> Result<(), St
         note("the times", backing::utimens_fd(fd, atime, mtime));
     }
     failed.map_or(Ok(()), Err)
+}
+
+/// Gives a file that was just made the attributes that a state has of it.
+///
+/// # Errors
+/// What could not be set.
+pub fn set_attributes(fd: BorrowedFd<'_>, id: FileId, inode: &Inode) -> Result<(), String> {
+    apply(fd, &recorded_facts(id, inode), &inode.xattrs)
 }
 
 fn holds(xattrs: &Xattrs, name: &[u8]) -> bool {

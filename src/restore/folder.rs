@@ -10,19 +10,26 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 /// The folder.
 pub struct Folder {
     top: OwnedFd,
+    /// It must be asked of each file whether its content is left out.
+    asks: bool,
 }
 
 impl Folder {
     /// The folder of any descriptor.
     pub fn new(top: OwnedFd) -> Folder {
-        Folder { top }
+        Folder { top, asks: true }
+    }
+
+    /// The root of a state: where nothing is left out at all, nothing is asked of each file.
+    pub fn of_state(top: OwnedFd) -> Folder {
+        let asks = leaves_out(top.as_fd(), b"").unwrap_or(true);
+        Folder { top, asks }
     }
 
     /// Whether anything at all is left out of the history that this is the directory, or a view, of.
     /// True as well when that can't be asked.
     pub fn may_leave_out(&self) -> bool {
-        let asked = leaves_out(self.top.as_fd(), b"");
-        asked.unwrap_or(true)
+        self.asks && leaves_out(self.top.as_fd(), b"").unwrap_or(true)
     }
 }
 
@@ -129,8 +136,10 @@ impl Source for Folder {
     }
 
     fn is_left_out(&self, item: &Item) -> bool {
-        let said = item.fd().map(|fd| leaves_out(fd, b""));
-        matches!(said, Ok(Ok(true)))
+        let said = item
+            .fd()
+            .map(|fd| self.asks && matches!(leaves_out(fd, b""), Ok(true)));
+        said.unwrap_or(false)
     }
 
     fn open(&self, item: &Item) -> Result<Box<dyn Bytes + '_>, Fault> {

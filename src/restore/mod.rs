@@ -30,6 +30,7 @@ mod tree;
 #[cfg(test)]
 mod tests;
 
+pub use attributes::set_attributes;
 pub use folder::Folder;
 pub use item::{Bytes, Facts, Fault, Item, Source, walk};
 pub use paths::{Asked, LeftOut, Options, Overwrite, restore};

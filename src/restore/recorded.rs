@@ -1,7 +1,7 @@
 //! A state as the store has it: for a directory that is not mounted, by who may open its store.
 
 use super::item::{Bytes, Facts, Fault, Handle, Item, Source, Xattrs};
-use crate::format::record::{Content, Kind};
+use crate::format::record::{Content, Inode, Kind};
 use crate::history::{Found, History, Seek, path};
 use crate::id::{Epoch, FileId};
 use crate::limits;
@@ -20,9 +20,9 @@ impl Recorded {
     }
 }
 
-fn item(found: Found) -> Item {
-    let inode = &found.inode;
-    let facts = Facts {
+/// From what a state has of a file.
+pub(super) fn recorded_facts(id: FileId, inode: &Inode) -> Facts {
+    Facts {
         kind: inode.kind,
         mode: inode.mode,
         uid: inode.uid,
@@ -33,11 +33,14 @@ fn item(found: Found) -> Item {
         ctime: inode.ctime,
         nlink: inode.nlink,
         size: inode.size,
-        same: found.id.0,
+        same: id.0,
         dev: 0,
-    };
+    }
+}
+
+fn item(found: Found) -> Item {
     Item {
-        facts,
+        facts: recorded_facts(found.id, &found.inode),
         handle: Handle::Recorded(Box::new(found)),
     }
 }

@@ -8,6 +8,7 @@ use super::view::{corrupt, decode};
 use super::{Reliance, Result, Store, StoreError};
 use crate::format::key::{self, Family};
 use crate::format::record::{ChunkList, IndexEntry};
+use crate::format::transfer::RawChunk;
 use crate::format::value;
 use crate::id::{ChunkNumber, Hash};
 use crate::limits;
@@ -221,6 +222,12 @@ fn placed(indexed: &IndexEntry) -> Placed {
         fresh: false,
         written: None,
     }
+}
+
+/// Whether a chunk that came from elsewhere is what its hash says.
+pub fn holds_chunk(chunk: &RawChunk) -> bool {
+    let number = ChunkNumber::default();
+    open_chunk(chunk.hash, number, &chunk.envelope, chunk.is_list).is_ok()
 }
 
 /// The plain bytes of an envelope, if they are what the hash says.

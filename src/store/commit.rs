@@ -143,7 +143,7 @@ pub(super) fn unpack_sum(key: &[u8], bytes: &[u8]) -> Result<LtHash> {
         .ok_or_else(|| super::view::corrupt(Family::Meta, key, value::BadValue::Malformed))
 }
 
-fn put_live(batch: &mut Batch, live: &[(u64, Option<LiveEntry>)]) {
+pub(super) fn put_live(batch: &mut Batch, live: &[(u64, Option<LiveEntry>)]) {
     for (ino, entry) in live {
         match entry {
             Some(entry) => batch.put(Family::Live, key::live(*ino), value::pack(entry)),

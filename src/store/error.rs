@@ -43,6 +43,10 @@ pub enum StoreError {
     WrongHash { hash: Hash },
     #[error("the store has no chunk {hash}")]
     Missing { hash: Hash },
+    #[error(
+        "the directory is still being recovered; when status says that nothing is left, do it again"
+    )]
+    Filling,
     #[error("the database is damaged")]
     Damaged { source: rocksdb::Error },
     /// Found when the database was opened; `file` is one of its files.

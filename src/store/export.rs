@@ -19,7 +19,12 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 /// Names in `meta` that go out as they are.
-const WHOLE: [&[u8]; 3] = [meta::POLICY, meta::FROM_BEFORE, meta::SNAPSHOTS_CHANGED];
+const WHOLE: [&[u8]; 4] = [
+    meta::POLICY,
+    meta::FIRST,
+    meta::FROM_BEFORE,
+    meta::SNAPSHOTS_CHANGED,
+];
 /// Numbers that must not be given out again.
 const COUNTERS: [&[u8]; 3] = [meta::NEXT_FILE, meta::NEXT_ACTOR, meta::NEXT_SNAPSHOT];
 /// Numbered kinds that go out whole.
@@ -54,6 +59,7 @@ impl Store {
     /// # Errors
     /// One of them is not kept, or is not listed.
     pub fn export(self: &Arc<Self>, after: Epoch, to: Epoch) -> Result<Export> {
+        self.check_filled()?;
         let end = self.pin(to)?;
         let sent = match after {
             Epoch::NONE => None,

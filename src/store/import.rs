@@ -6,20 +6,21 @@
 //! 2. Every record is decoded before it is written, every chunk hashed.
 //! 3. References and the sum are not believed but counted; the state must be that of the header.
 
-use super::commit::put_sum;
+use super::commit::{Committer, put_sum};
 use super::export::is_sent;
 use super::kv::{Batch, Durability};
 use super::line::ChangeLine;
 use super::refs::named;
-use super::verify::{Depth, Verify};
 use super::view::{corrupt, decode};
 use super::{Result, Store, StoreError, chunks, meta};
 use crate::format::key::{self, Family};
+use crate::format::lthash::{self, LtHash};
 use crate::format::record::*;
 use crate::format::transfer::{RawChunk, RawRecord, Recovering};
 use crate::format::value;
-use crate::id::{Epoch, Hash};
+use crate::id::{ChunkNumber, Epoch, Hash};
 use std::collections::{HashMap, HashSet};
+use std::thread;
 
 /// Hashes that are counted in one walk over the versions.
 const COUNTED_AT_ONCE: u64 = 4 << 20;
@@ -82,7 +83,7 @@ impl Store {
         self.write(batch, Durability::Synced)
     }
 
-    fn forget_received(&self) -> Result<Batch> {
+    pub(super) fn forget_received(&self) -> Result<Batch> {
         let mut batch = Batch::default();
         let view = self.view();
         let mut notes = view.prefix(Family::Meta, &key::meta_prefix(meta::RECEIVED))?;
@@ -93,28 +94,39 @@ impl Store {
         Ok(batch)
     }
 
-    /// Takes the chunks of a pack.
+    /// Takes chunks; with the name of a pack, all of it is here then.
     ///
     /// # Errors
     /// One of them has not the bytes that its name says (then none is taken), or a store that can't
     /// be written.
-    pub fn receive_pack(&self, pack: Hash, chunks: &[RawChunk]) -> Result<()> {
+    pub fn receive_pack(&self, pack: Option<Hash>, chunks: &[RawChunk]) -> Result<()> {
+        // Who commits waits for none of this.
+        let mut plain_bytes = Vec::with_capacity(chunks.len());
+        for chunk in chunks {
+            plain_bytes.push(match self.index_entry(chunk.hash)? {
+                Some(_) => 0,
+                None => {
+                    let number = ChunkNumber::default();
+                    let envelope = &chunk.envelope;
+                    chunks::open_chunk(chunk.hash, number, envelope, chunk.is_list)?.len()
+                }
+            });
+        }
         let _committer = self.committer.lock();
         let mut batch = Batch::default();
         let mut numbers = Vec::new();
         let mut taken = HashSet::new();
-        for RawChunk {
-            hash,
-            is_list,
-            envelope,
-        } in chunks
-        {
+        for (chunk, plain_bytes) in chunks.iter().zip(plain_bytes) {
+            let RawChunk {
+                hash,
+                is_list,
+                envelope,
+            } = chunk;
             if !taken.insert(*hash) || self.index_entry(*hash)?.is_some() {
                 continue;
             }
             let number = self.new_chunk_number()?;
             numbers.push(number);
-            let plain = chunks::open_chunk(*hash, number, envelope, *is_list)?;
             let too_long = |_| StoreError::TooLarge {
                 bytes: envelope.len() as u64,
                 limit: u64::from(u32::MAX),
@@ -122,22 +134,21 @@ impl Store {
             let entry = IndexEntry {
                 number,
                 stored_bytes: u32::try_from(envelope.len()).map_err(too_long)?,
-                plain_bytes: u32::try_from(plain.len()).map_err(too_long)?,
+                plain_bytes: u32::try_from(plain_bytes).map_err(too_long)?,
                 refs: 0,
                 is_list: *is_list,
             };
             batch.put(Family::Index, key::index(*hash), value::pack(&entry));
             batch.put(Family::Chunks, key::chunk(number), envelope.clone());
         }
-        let number = pack
-            .0
-            .first_chunk()
-            .map_or(0, |first| u64::from_be_bytes(*first) >> 1);
-        batch.put(
-            Family::Meta,
-            key::meta(meta::RECEIVED, number),
-            value::pack(&pack),
-        );
+        if let Some(pack) = pack {
+            let number = pack
+                .0
+                .first_chunk()
+                .map_or(0, |first| u64::from_be_bytes(*first) >> 1);
+            let key = key::meta(meta::RECEIVED, number);
+            batch.put(Family::Meta, key, value::pack(&pack));
+        }
         self.write(batch, Durability::Unsynced)?;
         numbers
             .into_iter()
@@ -149,12 +160,12 @@ impl Store {
     ///
     /// # Errors
     /// One that this program can't have written, or a store that can't be written.
-    pub fn receive_records(&self, records: &[RawRecord], lists: bool) -> Result<()> {
+    pub fn receive_records(&self, records: Vec<RawRecord>, lists: bool) -> Result<()> {
         let mut batch = Batch::default();
         for record in records {
-            let family = check(record)?;
+            let family = check(&record)?;
             if lists || !matches!(family, Family::Meta | Family::Snapshots) {
-                batch.put(family, record.key.clone(), record.value.clone());
+                batch.put(family, record.key, record.value);
             }
         }
         self.write(batch, Durability::Unsynced)
@@ -166,34 +177,56 @@ impl Store {
     /// `NoEpoch` if the last epoch did not come; a store that can't be written.
     pub fn received(&self, to: Epoch) -> Result<Received> {
         let mut committer = self.committer.lock();
+        let missing = self.count_received()?;
+        let is_whole = self.seal_received(&mut committer, to)?;
+        for family in Family::ALL {
+            self.kv.flush(family)?;
+        }
+        Ok(Received { missing, is_whole })
+    }
+
+    /// The sum of all that is visible at an epoch: files and names are counted at the same time.
+    fn sum_at(&self, at: Epoch) -> Result<LtHash> {
+        let (files, names) = thread::scope(|scope| {
+            let files = scope.spawn(|| {
+                let mut sum = LtHash::default();
+                let mut add = |id, inode: &Inode| sum.add(&lthash::inode_record(id, inode));
+                self.each_file_at(at, &mut add).map(|()| sum)
+            });
+            let mut sum = LtHash::default();
+            let mut add = |dir, name: &[u8], dirent: &Dirent| {
+                sum.add(&lthash::dirent_record(dir, name, dirent));
+            };
+            let names = self.each_name_at(at, &mut add).map(|()| sum);
+            (files.join(), names)
+        });
+        // It panics only if this program is wrong.
+        let mut sum = files.map_err(|_| StoreError::Closed)??;
+        sum.join(&names?);
+        Ok(sum)
+    }
+
+    /// Counts the sum, on which what is newer builds. Whether it is that of the header.
+    pub(super) fn seal_received(&self, committer: &mut Committer, to: Epoch) -> Result<bool> {
         let view = self.view();
         let header = view
             .header(to)?
             .filter(|_| matches!(view.epoch(to), Ok(Some(_))));
         let header = header.ok_or(StoreError::NoEpoch { epoch: to })?;
-        let missing = self.count_received()?;
-        let depth = Depth {
-            hashed_percent: 0,
-            seed: 0,
-        };
-        let view = self.view();
-        let mut verify = Verify::new(&view, depth, Default::default(), &|_| true);
-        let sum = verify.sum_at(to).ok_or(StoreError::NoEpoch { epoch: to })?;
+        let sum = self.sum_at(to)?;
         let mended = view.all_mended()?.get(&to).and_then(|mended| mended.state);
         let is_whole = sum.state() == mended.unwrap_or(header.state);
         drop(view);
         let mut batch = Batch::default();
         put_sum(&mut batch, to, &sum);
+        // With it all that came before it is on the disk.
         self.write(batch, Durability::Synced)?;
-        for family in Family::ALL {
-            self.kv.flush(family)?;
-        }
-        self.load_rest(&mut committer)?;
-        Ok(Received { missing, is_whole })
+        self.load_rest(committer)?;
+        Ok(is_whole)
     }
 
     /// Writes down how often everything is named; the answer is how many of them are not here.
-    fn count_received(&self) -> Result<u64> {
+    pub(super) fn count_received(&self) -> Result<u64> {
         let view = self.view();
         let mut hashes = 0_u64;
         let mut index = view.from(Family::Index, &[])?;
@@ -260,7 +293,7 @@ impl Store {
 }
 
 /// That a record is one that a store may hold, and its family.
-fn check(record: &RawRecord) -> Result<Family> {
+pub(super) fn check(record: &RawRecord) -> Result<Family> {
     let malformed = |family| corrupt(family, &record.key, value::BadValue::Malformed);
     let family = record.family().ok_or_else(|| malformed(Family::Meta))?;
     let (key, bytes) = (&record.key[..], &record.value[..]);

@@ -66,6 +66,10 @@ pub trait Kv: Send + Sync + fmt::Debug {
     fn unwritten_bytes(&self) -> u64 {
         0
     }
+    /// Bytes in the log, which is read when it is opened, about.
+    fn log_bytes(&self) -> u64 {
+        0
+    }
     /// Bytes that the files of a family take for the keys from `from` up to `until`, about.
     fn bytes_between(&self, family: Family, from: &[u8], until: &[u8]) -> Result<u64>;
     /// Gives back the space of what was removed from `from` up to `until` (empty: to the end).

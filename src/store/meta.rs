@@ -52,12 +52,29 @@ pub(super) const SENT: &str = "sent";
 pub(super) const RECEIVED: &str = "received";
 /// What such a store is to be.
 pub(super) const RECOVERING: &[u8] = b"recovering";
+/// What is still to come into a directory that is in use already.
+pub(super) const FILLING: &[u8] = b"filling";
+/// By inode number: a file without its content, or a folder without its names.
+pub(super) const UNFILLED: &str = "unfilled";
 /// By number: a replica.
 pub(super) const REPLICA: &str = "replica";
+/// By number: how often what is at a place is tried.
+pub(super) const DRILL_PLAN: &str = "drill plan";
+/// How the log of drills ends.
+pub(super) const DRILLS: &[u8] = b"drills";
+/// By number: what is to be done by itself, and how that went so far.
+pub(super) const SCHEDULE: &str = "schedule";
+pub(super) const COURSE: &str = "course";
+/// By the number of its event: a command that is run then.
+pub(super) const HOOK: &str = "hook";
+/// The first number that no schedule had.
+pub(super) const NEXT_SCHEDULE: &[u8] = b"next schedule";
 /// By epoch: what a repair left of it.
 pub(super) const MENDED: &str = "mended";
 /// What is kept for how long.
 pub(super) const POLICY: &[u8] = b"policy";
+/// Patterns of what is to be there first when it is recovered.
+pub(super) const FIRST: &[u8] = b"first";
 /// By number, ascending: what is left out from when on.
 pub(super) const LEFT_OUT: &str = "left out";
 /// By number, ascending: a folder that made most of what was recorded, and was told of.
@@ -91,6 +108,20 @@ impl Store {
     /// A store that can't be written.
     pub fn set_from_before(&self, amount: FromBefore) -> Result<()> {
         self.put_meta(FROM_BEFORE, &amount)
+    }
+
+    /// Writes out what is only in the log of the database, if that is much: who opens the store next
+    /// need not read it again, and it takes less room.
+    ///
+    /// # Errors
+    /// A store that can't be written; nothing is lost by that.
+    pub fn put_away(&self) -> Result<()> {
+        if self.kv.log_bytes() < limits::LOG_KEPT {
+            return Ok(());
+        }
+        Family::ALL
+            .into_iter()
+            .try_for_each(|family| self.kv.flush(family))
     }
 
     /// What was last noted so.

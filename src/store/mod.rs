@@ -21,12 +21,16 @@ mod cache;
 mod chunks;
 mod commit;
 mod cut;
+mod drills;
 mod error;
 mod export;
 pub mod faulty;
+mod filling;
+mod first;
 mod folder;
 mod gaps;
 mod hints;
+mod hooks;
 mod ids;
 mod import;
 mod inflight;
@@ -49,6 +53,7 @@ mod rocks;
 mod runs;
 mod salvage;
 mod scan;
+mod schedules;
 pub mod scrub;
 mod snapshot_log;
 mod snapshots;
@@ -63,6 +68,7 @@ mod weigh_each;
 mod wipe;
 
 use crate::format::keeping::Unsettled;
+use crate::format::key;
 use crate::format::record::*;
 use crate::id::*;
 use crate::limits;
@@ -73,8 +79,10 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64};
 
+pub use chunks::holds_chunk;
 pub use error::StoreError;
 pub use export::Export;
+pub use filling::Marks;
 pub use import::Received;
 pub use inflight::Reliance;
 pub use prune::{Kept, Pin, Pruned};
@@ -160,15 +168,23 @@ pub struct Store {
     /// Lines in the log of the list of snapshots.
     log_lines: std::sync::atomic::AtomicU64,
     poisoned: AtomicBool,
+    /// See `filling.rs`.
+    filling: AtomicBool,
     /// The time without history that lasts.
     gap: Mutex<Option<Gap>>,
     calls: Arc<watched::Calls>,
     snapshots_changed: AtomicI64,
+    /// Who is told when what is listed may be something else.
+    list_watcher: RwLock<Option<ListWatcher>>,
     /// See `alarms.rs`.
     alarm: std::sync::atomic::AtomicU64,
     /// Why its database was built anew when it was opened, until a repair tells.
     salvaged: Mutex<Option<StoreError>>,
 }
+
+/// Who keeps a listing of the snapshots; called by whoever changed it, so it must not wait for the
+/// store.
+pub type ListWatcher = Box<dyn Fn() + Send + Sync>;
 
 impl fmt::Debug for Store {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -220,9 +236,18 @@ impl Store {
     /// The one way to the database's `write`: a failure poisons.
     fn write(&self, batch: kv::Batch, durability: kv::Durability) -> Result<()> {
         self.writable()?;
+        let lists =
+            |family: &key::Family| matches!(family, key::Family::Epochs | key::Family::Snapshots);
+        let is_listed = batch.changes.iter().any(|change| match change {
+            kv::Change::Put(family, ..) | kv::Change::Delete(family, _) => lists(family),
+        });
         self.kv
             .write(batch, durability)
-            .inspect_err(|_| self.poison())
+            .inspect_err(|_| self.poison())?;
+        if is_listed {
+            self.tell_list_watcher();
+        }
+        Ok(())
     }
 
     fn poison(&self) {

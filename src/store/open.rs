@@ -120,7 +120,9 @@ impl Store {
             freed: Mutex::default(),
             log_lines: AtomicU64::new(0),
             poisoned: AtomicBool::new(false),
+            filling: AtomicBool::new(false),
             snapshots_changed: AtomicI64::new(0),
+            list_watcher: RwLock::new(None),
             alarm: std::sync::atomic::AtomicU64::new(0),
             salvaged: Mutex::default(),
         }
@@ -186,6 +188,7 @@ impl Store {
         self.list_changed(changed.unwrap_or_default());
         self.count_log()?;
         self.load_alarm()?;
+        self.load_filling()?;
         self.load_committer(committer)
     }
 

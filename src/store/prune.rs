@@ -133,6 +133,7 @@ impl Store {
         go_on: &dyn Fn() -> bool,
     ) -> Result<Pruned> {
         self.writable()?;
+        self.check_filled()?;
         let _turn = self.pruning.lock();
         self.check_folder()?;
         self.finish_prune(go_on)?;

@@ -138,6 +138,7 @@ impl Store {
         go_on: &dyn Fn() -> bool,
     ) -> Result<Purged> {
         self.writable()?;
+        self.check_filled()?;
         self.check_folder()?;
         let _turn = self.pruning.lock();
         self.finish_prune(go_on)?;

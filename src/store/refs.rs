@@ -1,6 +1,7 @@
 //! Counting references: how often contents name a chunk or a list, and lists their pieces. Only
 //! the holder of `committer` counts. A list counts its pieces when it gets its first reference,
-//! each as often as it stands in it, and gives them back with its last.
+//! each as often as it stands in it, and gives them back with its last. While chunks are still to come
+//! (`filling.rs`) nothing is given back, and what has not come is not counted: that is done at the end.
 
 use super::blocks;
 use super::inflight::{Entry, Placed};
@@ -42,13 +43,21 @@ impl<'a> Refs<'a> {
         let Some((hash, is_list)) = named(content) else {
             return Ok(());
         };
-        let counted = self.load(hash, is_list)?;
+        let is_filling = self.store.is_filling();
+        let counted = match self.load(hash, is_list) {
+            Err(StoreError::Missing { .. }) if is_filling => return Ok(()),
+            counted => counted?,
+        };
         counted.entry.refs += 1;
         if counted.entry.refs == 1 && is_list {
             let number = counted.entry.number;
             for piece in &self.store.list_at(hash, number)?.pieces {
                 if let Piece::Data { hash, .. } = piece {
-                    self.load(*hash, false)?.entry.refs += 1;
+                    match self.load(*hash, false) {
+                        Ok(piece) => piece.entry.refs += 1,
+                        Err(StoreError::Missing { .. }) if is_filling => {}
+                        Err(error) => return Err(error),
+                    }
                 }
             }
         }
@@ -57,6 +66,9 @@ impl<'a> Refs<'a> {
 
     /// A record with this content is removed.
     pub fn release(&mut self, content: &Content) -> Result<()> {
+        if self.store.is_filling() {
+            return Ok(());
+        }
         let Some((hash, is_list)) = named(content) else {
             return Ok(());
         };

@@ -3,6 +3,7 @@
 use super::kv::{Batch, Durability};
 use super::snapshot_log::SnapshotAction;
 use super::{Result, Store, meta};
+use crate::format::drill::DrillPlan;
 use crate::format::key::{self, Family};
 use crate::format::replica::Replica;
 use crate::format::value;
@@ -51,14 +52,27 @@ impl Store {
         let _committer = self.committer.lock();
         let view = self.view();
         let all: Vec<(u64, Replica)> = view.numbered(meta::REPLICA)?;
-        let Some((number, _)) = all.iter().find(|(_, other)| other.url == url) else {
-            return Ok(false);
+        let replica = all.iter().find(|(_, other)| other.url == url);
+        let sent = view.numbered::<crate::format::transfer::Sent>(meta::SENT)?;
+        // Where another store goes on, nothing is kept for a backup that was made there once.
+        let is_left = |(_, sent): &(u64, crate::format::transfer::Sent)| {
+            sent.url == url && sent.fenced.is_some()
         };
+        if replica.is_none() && !sent.iter().any(is_left) {
+            return Ok(false);
+        }
         let mut batch = Batch::default();
-        batch.delete(Family::Meta, key::meta(meta::REPLICA, *number));
-        for (number, sent) in view.numbered::<crate::format::transfer::Sent>(meta::SENT)? {
+        if let Some((number, _)) = replica {
+            batch.delete(Family::Meta, key::meta(meta::REPLICA, *number));
+        }
+        for (number, sent) in sent {
             if sent.url == url {
                 batch.delete(Family::Meta, key::meta(meta::SENT, number));
+            }
+        }
+        for (number, plan) in view.numbered::<DrillPlan>(meta::DRILL_PLAN)? {
+            if plan.url == url {
+                batch.delete(Family::Meta, key::meta(meta::DRILL_PLAN, number));
             }
         }
         let action = SnapshotAction::ReplicaRemoved {

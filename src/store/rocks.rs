@@ -342,6 +342,16 @@ impl Kv for RocksKv {
         Family::ALL.into_iter().filter_map(of).sum()
     }
 
+    fn log_bytes(&self) -> u64 {
+        let files = std::fs::read_dir(&self.path).into_iter().flatten();
+        let logs = files.filter_map(|file| {
+            let file = file.ok()?;
+            let is_log = file.path().extension()? == "log";
+            is_log.then(|| file.metadata().ok().map(|log| log.len()))?
+        });
+        logs.sum()
+    }
+
     fn stored_bytes(&self, family: Family) -> Result<u64> {
         let db = self.db()?;
         let handle = handle(&db, family)?;

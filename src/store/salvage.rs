@@ -72,7 +72,7 @@ fn culprit(path: &Path, words: &str) -> (String, bool) {
 
 impl StoreError {
     /// Whether records went with what is damaged, and not only the list of what there is.
-    fn has_lost_records(&self) -> bool {
+    pub(super) fn has_lost_records(&self) -> bool {
         !matches!(self, StoreError::Unopenable { file, .. } if !file.ends_with(".sst"))
     }
 }

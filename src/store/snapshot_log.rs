@@ -4,6 +4,7 @@
 use super::kv::{Batch, Change, Durability};
 use super::{Result, Store, meta};
 use crate::format::alarm::Alarm;
+use crate::format::hook::HookEvent;
 use crate::format::keeping::Policy;
 use crate::format::key::{self, Family};
 use crate::format::replica::ReplicaMode;
@@ -82,6 +83,27 @@ pub enum SnapshotAction {
     /// Nothing more is sent to a replica.
     ReplicaRemoved {
         url: String,
+    },
+    /// Something is done by itself from then on, or not any more; what it is, and when, in words.
+    ScheduleAdded {
+        number: u64,
+        what: String,
+    },
+    ScheduleRemoved {
+        number: u64,
+        what: String,
+    },
+    /// A command is run when something happens, or none any more.
+    HookSet {
+        event: HookEvent,
+        command: String,
+    },
+    HookRemoved {
+        event: HookEvent,
+    },
+    /// What is to be there first when it is recovered.
+    FirstSet {
+        patterns: Vec<String>,
     },
 }
 
@@ -224,5 +246,13 @@ impl Store {
     /// The change was written.
     pub(super) fn list_changed(&self, time: Timestamp) {
         self.snapshots_changed.store(time.0, Ordering::SeqCst);
+        self.tell_list_watcher();
+    }
+
+    /// What is listed may be something else.
+    pub(super) fn tell_list_watcher(&self) {
+        if let Some(tell) = &*self.list_watcher.read() {
+            tell();
+        }
     }
 }

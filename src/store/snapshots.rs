@@ -7,7 +7,7 @@
 use super::kv::{Batch, Durability};
 use super::snapshot_log::SnapshotAction;
 use super::view::View;
-use super::{Result, Store, StoreError, meta};
+use super::{ListWatcher, Result, Store, StoreError, meta};
 use crate::format::keeping::Deleted;
 use crate::format::key::{self, Family};
 use crate::format::record::{Hold, Snapshot, SnapshotMode};
@@ -151,6 +151,11 @@ impl Store {
     /// The instant of the last change of the list of snapshots.
     pub fn snapshots_changed(&self) -> Timestamp {
         Timestamp(self.snapshots_changed.load(Ordering::SeqCst))
+    }
+
+    /// From now on `watcher` is told of each change before whoever made it hears that it is made.
+    pub fn watch_list(&self, watcher: Option<ListWatcher>) {
+        *self.list_watcher.write() = watcher;
     }
 
     fn named(&self, name: &str) -> Result<Snapshot> {

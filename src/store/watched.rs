@@ -156,6 +156,10 @@ impl Kv for WatchedKv {
     fn unwritten_bytes(&self) -> u64 {
         self.inner.unwritten_bytes()
     }
+
+    fn log_bytes(&self) -> u64 {
+        self.inner.log_bytes()
+    }
 }
 
 struct WatchedSnapshot {

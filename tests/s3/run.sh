@@ -1,7 +1,7 @@
 #!/bin/bash
 # run.sh PROGRAM FOLDER [garage|moto] [MEBIBYTES]: sets of every kind go to an S3 server, are verified
 # and come back, byte by byte. `garage`: three nodes (start.sh), of which one is killed during an
-# upload and another one during a recovery. `moto`: one process, where the other is not there; pip gets
+# upload and another one during a recovery; then one is wiped and built again, and gives all of it. `moto`: one process, where the other is not there; pip gets
 # it if it has to. Ends with a line that says what was done.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
@@ -138,5 +138,15 @@ if [ "$kind" = garage ]; then
     with_kill 3 "$folder/.killed.rewind.recovering" $((mib << 19)) \
         "$program" recover "$url" --to "$folder/killed"
     same "with a node killed" "$dir" "$folder/killed"
+    again 3
+
+    say "== a node is wiped and built again"
+    tests/s3/start.sh "$folder/server" rebuild 2
+    stop 1
+    # What it has itself it does not ask another one for.
+    AWS_ENDPOINT=$(tests/s3/start.sh "$folder/server" endpoint 2)
+    rewind backups "$url" --verify > /dev/null || fail "verify from the node that was built again"
+    back rebuilt
+    same "from the node that was built again, with another one stopped" "$dir" "$folder/rebuilt"
 fi
 say "passed: $kind, $(rewind backups "$url" --json | wc -l) sets"

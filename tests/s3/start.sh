@@ -2,7 +2,9 @@
 # start.sh FOLDER: three Garage nodes on loopback that keep everything three times, with a bucket
 # `rewindfs`. Writes FOLDER/environment, to be sourced by who uses it, and FOLDER/node-N.pid. The
 # server is built once (`cargo install garage --locked --root CACHE/tools`, some ten minutes).
-# `start.sh FOLDER node N` starts one of them again.
+# `start.sh FOLDER node N` starts one of them again; `start.sh FOLDER rebuild N` takes all that it has
+# away but its name (the pair of keys), and ends when it has again what the others have;
+# `start.sh FOLDER endpoint N` prints where one is asked.
 set -euo pipefail
 folder=$(realpath -m "$1")
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/rewindfs
@@ -42,6 +44,52 @@ connect() {
         garage_of 1 node connect "$(garage_of $other node id -q)" > /dev/null
     done
 }
+
+blocks() { # number
+    (cd "$folder/node-$1/data" && find . -type f ! -name garage-marker | sort)
+}
+
+# Blocks that both others have and this one does not.
+lacking() { # number, one, other
+    comm -23 <(comm -12 <(blocks "$2") <(blocks "$3")) <(blocks "$1")
+}
+
+rebuild() { # number, one, other
+    local n=$1 keys
+    kill -9 "$(cat "$folder/node-$n.pid")" 2> /dev/null || true
+    keys=$(mktemp -d "$folder/keys.XXXXXX")
+    mv "$folder/node-$n/meta/"node_key* "$keys"
+    rm -r "$folder/node-$n"
+    mkdir -p "$folder/node-$n"
+    mv "$keys" "$folder/node-$n/meta"
+    node "$n"
+    until_it_answers "$n"
+    connect || true
+    garage_of "$n" worker set resync-tranquility 0 > /dev/null
+    for try in $(seq 100); do
+        [ $((try % 5)) != 1 ] || garage_of "$n" repair -a --yes tables > /dev/null || true
+        # A block that came to be known is looked for after twice `rpc_timeout`, ten minutes; to be asked
+        # for sooner it must not be in the queue.
+        garage_of "$n" repair --yes clear-resync-queue > /dev/null
+        garage_of "$n" repair --yes blocks > /dev/null
+        sleep 2
+        [ -n "$(lacking "$@")" ] || return 0
+    done
+    echo "node $n has not got: $(lacking "$@" | head -3)" >&2
+    exit 1
+}
+
+if [ "${2:-}" = endpoint ]; then
+    echo "http://127.0.0.1:$((base + $3 * 10))"
+    exit 0
+fi
+
+if [ "${2:-}" = rebuild ]; then
+    others=(1 2 3)
+    unset "others[$3 - 1]"
+    rebuild "$3" "${others[@]}"
+    exit 0
+fi
 
 if [ "${2:-}" = node ]; then
     node "$3"

@@ -2,8 +2,9 @@
 //! nothing but the place and the password.
 
 mod key;
+mod mend;
 mod parts;
-mod resume;
+pub mod resume;
 
 use crate::harness::compare::{Except, Tree};
 use crate::harness::mount::names;

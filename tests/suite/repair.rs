@@ -55,7 +55,8 @@ fn flip(file: &Path, at: u64) {
 }
 
 /// In `stays`, the first three quarters, and in `goes`, the last.
-fn damage_content(sandbox: &Sandbox) {
+/// Damages the largest file of a store that is not in use.
+pub fn damage_content(sandbox: &Sandbox) {
     let chunks = files(sandbox).swap_remove(0);
     let size = fs::metadata(&chunks).expect("there").len();
     for part in [2, 5, 14, 15] {

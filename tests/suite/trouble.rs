@@ -14,6 +14,9 @@ use std::time::Duration;
 /// More room than any disk has free: history stops at once.
 const NO_ROOM: &str = "min-free=900000G";
 
+/// Bytes of a file that can't be read.
+const BAD_BYTES: usize = 64 << 10;
+
 /// `mount DIR ARGS`, and what it said.
 pub fn mount_at(dir: &Path, args: &[&str]) -> (String, Mounted) {
     let run = Cmd::rewindfs().arg("mount").arg(dir).args(args).run().ok();
@@ -288,14 +291,12 @@ fn files_of_the_store_that_are_cut_off_or_gone_harm_no_live_file() {
     }
 }
 
-#[test]
-fn a_file_that_its_disk_can_not_read_is_left_out_alone() {
-    let sandbox = Sandbox::new("eio");
-    let image = sandbox.join("disk.image");
-    let mark = noise(77, 64 << 10);
+/// A disk with a directory `work`, in which `bad` can't be read, and `good` can.
+pub fn bad_disk(sandbox: &Sandbox) -> LoopFs {
+    let mark = noise(77, BAD_BYTES);
     {
         let disk = LoopFs::new(
-            &sandbox,
+            sandbox,
             "disk",
             "btrfs",
             256,
@@ -306,6 +307,7 @@ fn a_file_that_its_disk_can_not_read_is_left_out_alone() {
         write(disk.path().join("work/good"), "good");
     }
     // Its checksums tell that a block is not what was written.
+    let image = sandbox.join("disk.image");
     let bytes = read(&image);
     let at = bytes
         .windows(64)
@@ -318,18 +320,23 @@ fn a_file_that_its_disk_can_not_read_is_left_out_alone() {
         .expect("the image");
     std::os::unix::fs::FileExt::write_all_at(&file, &[0; 64], at as u64).expect("damaged");
     drop(file);
-    let point = sandbox.join("disk");
-    let mounting = Cmd::new("mount").args(["-t", "btrfs", "-o", "loop"]);
-    mounting.arg(&image).arg(&point).run().ok();
-    let work = point.join("work");
-    assert_eq!(sys::errno(&fs::read(work.join("bad"))), libc::EIO);
+    let disk = LoopFs::of_image(sandbox, "disk", "btrfs", "loop");
+    let unread = fs::read(disk.path().join("work/bad"));
+    assert_eq!(sys::errno(&unread), libc::EIO);
+    disk
+}
 
+#[test]
+fn a_file_that_its_disk_can_not_read_is_left_out_alone() {
+    let sandbox = Sandbox::new("eio");
+    let disk = bad_disk(&sandbox);
+    let work = disk.path().join("work");
     let store = sandbox.join("store");
     let (_, mounted) = mount_at(&work, &["--store", store.to_str().expect("text")]);
     mounted.settled();
     assert_eq!(text(mounted.past("first", "good")), "good");
     let meta = fs::metadata(mounted.past("first", "bad")).expect("its attributes are there");
-    assert_eq!(meta.len(), mark.len() as u64);
+    assert_eq!(meta.len(), BAD_BYTES as u64);
     assert_eq!(
         sys::errno(&fs::read(mounted.past("first", "bad"))),
         libc::EIO
@@ -344,5 +351,4 @@ fn a_file_that_its_disk_can_not_read_is_left_out_alone() {
     mounted.snapshot("mended");
     assert_eq!(text(mounted.past("mended", "bad")), "mended");
     mounted.umount();
-    Cmd::new("umount").arg(&point).run().ok();
 }

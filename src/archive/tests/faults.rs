@@ -47,12 +47,19 @@ fn survives(place: &Place, seed: u64, percent: u32, checks: bool) {
     let sound = place.open();
     let faulty = Faulty::new(place.folder.path(), seed, percent);
     let mut through = sound.over(faulty.objects(checks));
+    let continuous = Kind::Continuous {
+        keep: std::time::Duration::ZERO,
+    };
     let kinds = [
         Kind::Full,
         Kind::Incremental,
         Kind::Differential,
         Kind::Incremental,
         Kind::Mixed { full_every: 3 },
+        continuous,
+        continuous,
+        continuous,
+        continuous,
     ];
     for (n, kind) in kinds.into_iter().enumerate() {
         for _ in 0..2 {

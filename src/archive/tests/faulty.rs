@@ -9,7 +9,7 @@ use object_store::local::LocalFileSystem;
 use object_store::path::Path as ObjectPath;
 use object_store::{
     CopyOptions, Error, GetOptions, GetResult, GetResultPayload, ListResult, MultipartUpload,
-    ObjectMeta, ObjectStore, ObjectStoreExt, PutMultipartOptions, PutOptions, PutPayload,
+    ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutMultipartOptions, PutOptions, PutPayload,
     PutResult, Result,
 };
 use parking_lot::Mutex;
@@ -20,6 +20,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 /// What befalls a call.
@@ -64,8 +65,15 @@ pub struct Faulty {
     dice: Arc<Mutex<Dice>>,
     /// Names that begin so are not answered for.
     silent: Mutex<Option<&'static str>>,
+    /// Names that begin so come over a line that carries so many bytes a second.
+    slow: Mutex<Option<(&'static str, u64)>>,
+    line: tokio::sync::Mutex<()>,
     /// By verb and name.
     counts: Mutex<BTreeMap<(&'static str, String), u64>>,
+    /// That were asked for, by name.
+    bytes: Mutex<BTreeMap<String, u64>>,
+    /// Nothing is removed, and nothing that is there written over.
+    keeps: Arc<AtomicBool>,
 }
 
 impl fmt::Debug for Faulty {
@@ -91,13 +99,27 @@ impl Faulty {
                 percent,
             })),
             silent: Mutex::default(),
+            slow: Mutex::default(),
+            line: tokio::sync::Mutex::default(),
             counts: Mutex::default(),
+            bytes: Mutex::default(),
+            keeps: Arc::default(),
         })
     }
 
     /// From now on nobody hears of objects whose names begin so.
     pub fn be_silent_of(&self, start: &'static str) {
         *self.silent.lock() = Some(start);
+    }
+
+    /// From now on objects whose names begin so come at so many bytes a second, all together.
+    pub fn be_slow_with(&self, start: &'static str, rate: u64) {
+        *self.slow.lock() = Some((start, rate));
+    }
+
+    /// From now on nothing that is there goes or becomes another, as a bucket with a retention has it.
+    pub fn keep_all(&self) {
+        self.keeps.store(true, Ordering::Relaxed);
     }
 
     /// As a place. `checks`: it is believed what it says of an upload.
@@ -114,6 +136,13 @@ impl Faulty {
             .iter()
             .filter(|((other, at), _)| *other == verb && at.starts_with(name));
         of.map(|(_, count)| count).sum()
+    }
+
+    /// Bytes of objects whose names begin so that were given.
+    pub fn bytes(&self, name: &str) -> u64 {
+        let bytes = self.bytes.lock();
+        let of = bytes.iter().filter(|(at, _)| at.starts_with(name));
+        of.map(|(_, bytes)| bytes).sum()
     }
 
     pub fn forget_counts(&self) {
@@ -146,6 +175,13 @@ fn refused() -> Error {
     }
 }
 
+fn kept(location: &ObjectPath) -> Error {
+    Error::PermissionDenied {
+        path: location.to_string(),
+        source: "it is protected until tomorrow".into(),
+    }
+}
+
 async fn wait() {
     tokio::time::sleep(Duration::from_millis(2)).await;
 }
@@ -159,6 +195,10 @@ impl ObjectStore for Faulty {
         opts: PutOptions,
     ) -> Result<PutResult> {
         let fate = self.begin("put", location.as_ref(), &OF_PUT);
+        let writes_over = opts.mode != PutMode::Create;
+        if writes_over && self.keeps.load(Ordering::Relaxed) {
+            return Err(kept(location));
+        }
         let put = |payload| self.inner.put_opts(location, payload, opts.clone());
         match fate {
             Fate::Refused => Err(refused()),
@@ -204,6 +244,14 @@ impl ObjectStore for Faulty {
             wait().await;
         }
         let got = self.inner.get_opts(location, options).await?;
+        *self.bytes.lock().entry(location.to_string()).or_default() +=
+            got.range.end - got.range.start;
+        let slow = *self.slow.lock();
+        if let Some((_, rate)) = slow.filter(|(start, _)| location.as_ref().starts_with(start)) {
+            let bytes = got.range.end - got.range.start;
+            let _alone = self.line.lock().await;
+            tokio::time::sleep(Duration::from_secs_f64(bytes as f64 / rate as f64)).await;
+        }
         if !matches!(fate, Fate::CutOff | Fate::Changed) {
             return Ok(got);
         }
@@ -238,11 +286,16 @@ impl ObjectStore for Faulty {
         let dice = Arc::clone(&self.dice);
         let inner = LocalFileSystem::new_with_prefix(&self.folder).unwrap();
         let inner = Arc::new(inner);
+        let keeps = Arc::clone(&self.keeps);
         locations
             .and_then(move |location| {
                 let fate = dice.lock().throw(&OF_DELETE);
                 let inner = Arc::clone(&inner);
+                let keeps = keeps.load(Ordering::Relaxed);
                 async move {
+                    if keeps {
+                        return Err(kept(&location));
+                    }
                     if fate == Fate::Refused {
                         return Err(refused());
                     }

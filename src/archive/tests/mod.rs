@@ -1,10 +1,13 @@
 //! Sets and repositories as a whole: random histories are sent to a folder, and what comes back is
 //! held against what was there.
 
+mod continuous;
 mod cost;
 mod damage;
+mod estimate;
 mod faults;
 mod faulty;
+mod kept;
 mod others;
 mod sets;
 mod world;
@@ -12,6 +15,7 @@ mod world;
 use super::*;
 use crate::format::transfer::{Growth, RawChunk, RawRecord, Sent};
 use crate::id::{Epoch, Hash};
+use crate::store::repair::{GivenSet, Lacking};
 use crate::store::{Store, StoreOptions};
 use std::path::Path;
 use std::sync::Arc;
@@ -109,15 +113,16 @@ fn gather(
     cancelled: &(dyn Fn() -> bool + Sync),
 ) -> Result<Outcome> {
     let gather = Gather {
-        repository,
+        source: Source::new(repository, &[]),
         catalog,
         number,
         store,
         partial,
+        records_only: false,
+        is_part: false,
         progress: &|_| (),
         cancelled,
-        others: &[],
-        standing: Standing::default(),
+        jobs: Jobs::default(),
     };
     let mut gathering = gather.begin()?;
     gathering.rest()?;
@@ -222,5 +227,29 @@ impl Feed for Disturbed<'_> {
     fn note(&mut self, sent: &Sent) -> Result<()> {
         assert!(!self.is_lost, "nothing was sent");
         self.inner.note(sent)
+    }
+
+    fn lacks_records(&mut self, go_on: &dyn Fn() -> bool) -> Result<Lacking> {
+        self.inner.lacks_records(go_on)
+    }
+
+    fn has_set(&mut self, set: &GivenSet) -> Result<bool> {
+        self.inner.has_set(set)
+    }
+
+    fn put_back_records(&mut self, records: Vec<RawRecord>) -> Result<u64> {
+        self.inner.put_back_records(records)
+    }
+
+    fn settle(&mut self) -> Result<u64> {
+        self.inner.settle()
+    }
+
+    fn lost(&mut self, go_on: &dyn Fn() -> bool) -> Result<Vec<Hash>> {
+        self.inner.lost(go_on)
+    }
+
+    fn put_back(&mut self, chunks: &[RawChunk]) -> Result<u64> {
+        self.inner.put_back(chunks)
     }
 }

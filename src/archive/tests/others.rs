@@ -52,15 +52,16 @@ fn gather_with(
     let catalog = repository.catalog().unwrap();
     let store = Store::in_memory().unwrap();
     let gather = Gather {
-        repository,
+        source: Source::new(repository, others),
         catalog: &catalog,
         number,
         store: &store,
         partial: false,
+        records_only: false,
+        is_part: false,
         progress: &|_| (),
         cancelled: &|| false,
-        others,
-        standing: Standing::default(),
+        jobs: Jobs::default(),
     };
     let outcome = gather.begin().and_then(|mut gathering| {
         gathering.rest()?;

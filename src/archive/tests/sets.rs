@@ -276,8 +276,10 @@ fn of_two_that_publish_at_the_same_time_one_is_refused() {
     let set = send(&place, &world, Kind::Full);
     let repository = place.open();
     let catalog = repository.catalog().unwrap();
-    repository.publish(&catalog, 1, set.clone()).unwrap();
-    let second = repository.publish(&catalog, 1, set);
+    repository
+        .publish(&mut catalog.clone(), 1, set.clone())
+        .unwrap();
+    let second = repository.publish(&mut catalog.clone(), 1, set);
     assert!(
         matches!(second, Err(ArchiveError::Raced { .. })),
         "{second:?}"
@@ -366,13 +368,17 @@ fn a_head_that_does_not_continue_the_one_before_it_is_refused() {
     let set = send(&place, &world, Kind::Full);
     let repository = place.open();
     let catalog = repository.catalog().unwrap();
-    repository.publish(&catalog, 1, set.clone()).unwrap();
+    repository
+        .publish(&mut catalog.clone(), 1, set.clone())
+        .unwrap();
     let head = place.path("heads/00000000000000000002");
     let other = std::fs::read(&head).unwrap();
     std::fs::remove_file(&head).unwrap();
-    repository.publish(&catalog, 1, set.clone()).unwrap();
     repository
-        .publish(&repository.catalog().unwrap(), 1, set)
+        .publish(&mut catalog.clone(), 1, set.clone())
+        .unwrap();
+    repository
+        .publish(&mut repository.catalog().unwrap(), 1, set)
         .unwrap();
     assert_eq!(repository.catalog().unwrap().newest, 3);
     std::fs::write(&head, other).unwrap();

@@ -1,12 +1,14 @@
 //! Backups elsewhere, and the way back.
 
 use super::{Dir, StoreArg};
+use crate::archive;
 use crate::format::replica::PasswordSource;
 use clap::Args as ClapArgs;
 use clap::{Subcommand, ValueEnum};
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
+use std::str::FromStr;
 
 /// How a place for backups is opened.
 #[derive(Clone, Debug, ClapArgs)]
@@ -182,6 +184,29 @@ pub struct KeyRemove {
     pub json: bool,
 }
 
+/// How many objects are fetched at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Jobs(pub archive::Jobs);
+
+impl FromStr for Jobs {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Jobs, String> {
+        match text.parse() {
+            _ if text == "auto" => Ok(Jobs(archive::Jobs::Auto)),
+            Ok(jobs @ 1..=64) => Ok(Jobs(archive::Jobs::Fixed(jobs))),
+            _ => Err("give auto, or a number from 1 to 64".to_owned()),
+        }
+    }
+}
+
+impl Recover {
+    /// Whether it is not the whole directory that is wanted.
+    pub fn is_part(&self) -> bool {
+        !self.paths.is_empty() || self.sample.is_some()
+    }
+}
+
 /// `recover`.
 #[derive(Debug, ClapArgs)]
 pub struct Recover {
@@ -206,6 +231,14 @@ pub struct Recover {
     /// What this pattern, as in a .gitignore, matches comes first; may be given several times
     #[arg(long, value_name = "PATTERN", conflicts_with = "paths")]
     pub first: Vec<String>,
+    /// Fetch so many objects at once; auto: as many as bring something
+    #[arg(
+        long,
+        value_name = "N|auto",
+        default_value = "auto",
+        hide_default_value = true
+    )]
+    pub jobs: Jobs,
     /// Go on without what is missing or damaged there
     #[arg(long)]
     pub partial: bool,
@@ -216,9 +249,22 @@ pub struct Recover {
     /// Mount it when it is there
     #[arg(long, conflicts_with = "paths")]
     pub mount: bool,
+    /// Mount it at once: names are there, content comes when it is read, and in the background
+    #[arg(long, conflicts_with_all = ["paths", "partial", "mount", "sample"])]
+    pub hot: bool,
     /// Run this in it when it is there, as sh -c does
     #[arg(long, value_name = "CMD")]
     pub then: Option<String>,
+    /// For `drill`: of the files, so many percent
+    #[arg(long, hide = true, conflicts_with_all = ["paths", "first"])]
+    pub sample: Option<u8>,
+    /// Which ones
+    #[arg(long, hide = true, requires = "sample", default_value_t = 0)]
+    pub seed: u64,
+    /// For `drill`: what was written is read again and held against the records; and it ends with
+    /// whoever began it
+    #[arg(long, hide = true)]
+    pub prove: bool,
     /// Print the report as JSON
     #[arg(long)]
     pub json: bool,

@@ -50,8 +50,8 @@ const GROUPS: [(&str, &[(&str, &str)]); 6] = [
             ("delete undelete", ""),
             ("hold release", ""),
             (
-                "policy prune",
-                "What is kept and what is left out; drop the others now",
+                "policy prune hook",
+                "What is kept, what is left out; drop the others; run commands",
             ),
             (
                 "verify purge",
@@ -63,8 +63,8 @@ const GROUPS: [(&str, &[(&str, &str)]); 6] = [
         "Elsewhere",
         &[
             (
-                "backup replica",
-                "Send what is new elsewhere; have copies that follow",
+                "backup replica schedule drill",
+                "Send what is new; have that done; try it",
             ),
             (
                 "recover backups key",

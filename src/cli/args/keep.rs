@@ -1,5 +1,6 @@
 //! Snapshots, and what is kept of the past.
 
+use super::elsewhere::Opening;
 use super::{Dir, StoreArg};
 use clap::Args as ClapArgs;
 use std::ffi::OsString;
@@ -144,6 +145,13 @@ pub struct Policy {
     /// or `off`
     #[arg(long, value_name = "FILES")]
     pub alarm: Option<String>,
+    /// What matches is to be there first when it is recovered, as a line of .gitignore (also several
+    /// times)
+    #[arg(long, value_name = "PATTERN")]
+    pub first: Vec<String>,
+    /// Take such a pattern back
+    #[arg(long, value_name = "PATTERN")]
+    pub no_first: Vec<String>,
     /// Leave out what matches, as a line of .gitignore (also several times)
     #[arg(long, value_name = "PATTERN")]
     pub exclude: Vec<String>,
@@ -230,6 +238,12 @@ pub struct Verify {
     /// then reads as damaged, in the states that hold it
     #[arg(long, conflicts_with = "sample")]
     pub repair: bool,
+    /// Before anything is given up, get back what the backups or the replica at this place still have;
+    /// may be given several times
+    #[arg(long, value_name = "URL", requires = "repair")]
+    pub from: Vec<String>,
+    #[command(flatten)]
+    pub opening: Opening,
     /// Print the report as JSON
     #[arg(long)]
     pub json: bool,

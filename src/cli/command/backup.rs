@@ -10,15 +10,19 @@ use super::super::progress::Meter;
 use super::super::quantity::{count, size};
 use super::super::reach::{self, Reach};
 use super::locate;
+use super::status::place::verified;
 use crate::archive::{
-    Backup, Confirm, Feed, Kind, Made, Objects, Plan, Repository, SetRecord, Traffic,
+    Backup, Confirm, Feed, Kind, Made, Objects, Plan, Proof, ProofKind, Repository, SetRecord,
+    Traffic,
 };
 use crate::control::client::Wait;
+use crate::control::error::Error as Refusal;
 use crate::control::export;
 use crate::control::locate::Place;
 use crate::control::request::{Answer, Progress, Request};
 use crate::control::when::When;
-use crate::time::TimeZone;
+use crate::format::transfer::Sent;
+use crate::time::{TimeZone, Timestamp};
 use parking_lot::Mutex;
 use serde::Serialize;
 use std::io::{self, Write, stderr, stdout};
@@ -45,6 +49,9 @@ struct SetLine<'a> {
     ratio: f64,
     objects: usize,
     encrypted: bool,
+    /// When all of it was read last.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    verified: Option<When>,
     #[serde(skip_serializing_if = "Option::is_none")]
     problems: Option<Vec<String>>,
 }
@@ -65,6 +72,7 @@ impl SetLine<'_> {
             ratio: ratio(set),
             objects: set.objects.len(),
             encrypted,
+            verified: None,
             problems: None,
         }
     }
@@ -210,7 +218,43 @@ pub(super) fn with_feed<T>(
     meter: &dyn Wait,
     work: impl FnOnce(&mut dyn Feed) -> Result<T, Error>,
 ) -> Result<T, Error> {
-    match Reach::open(place, &Request::Export { to })? {
+    let reach = Reach::open(place, &Request::Export { to })?;
+    feed_from(reach, place, to, meter, work)
+}
+
+/// What the history of a directory was sent as: nothing where nothing is recorded yet.
+pub(super) fn sent_before(place: &Place, meter: &dyn Wait) -> Result<Vec<Sent>, Error> {
+    match with_feed(place, None, meter, |feed| Ok(feed.facts()?.sent)) {
+        Err(Error::Refused {
+            refusal: Refusal::NoState { .. },
+            ..
+        }) => Ok(Vec::new()),
+        sent => sent,
+    }
+}
+
+/// The same of a store that is to get something back, in which much may be damaged.
+pub(super) fn with_damaged<T>(
+    place: &Place,
+    meter: &dyn Wait,
+    work: impl FnOnce(&mut dyn Feed) -> Result<T, Error>,
+) -> Result<T, Error> {
+    let repair = Request::Verify {
+        percent: 0,
+        repair: true,
+    };
+    let reach = Reach::open(place, &repair)?;
+    feed_from(reach, place, None, meter, work)
+}
+
+fn feed_from<T>(
+    reach: Reach,
+    place: &Place,
+    to: Option<u64>,
+    meter: &dyn Wait,
+    work: impl FnOnce(&mut dyn Feed) -> Result<T, Error>,
+) -> Result<T, Error> {
+    match reach {
         Reach::Daemon(client) => {
             let remote = client.export(to, meter);
             work(&mut remote.map_err(|error| super::super::error::answered(error, &place.dir))?)
@@ -287,6 +331,8 @@ pub fn list(args: &args::Backups) -> Result<Exit, Error> {
     let mut out = stdout().lock();
     let zone = TimeZone::system();
     let held = repository.held()?;
+    let proofs = repository.proofs()?;
+    let (mut whole, mut broken) = (Vec::new(), Vec::new());
     for set in catalog.sets.values() {
         let mut problems = Vec::new();
         if args.verify {
@@ -307,8 +353,16 @@ pub fn list(args: &args::Backups) -> Result<Exit, Error> {
                 .collect();
         }
         found += problems.len();
+        let mut verified = verified(&proofs, &[set.number]);
+        if args.verify {
+            let is_whole = problems.is_empty();
+            verified = verified.filter(|_| !is_whole).or(is_whole.then(now));
+            let sets = if is_whole { &mut whole } else { &mut broken };
+            sets.push(set.number);
+        }
         if args.json {
             let mut line = SetLine::new(set, encrypted);
+            line.verified = verified;
             line.problems = Some(problems);
             let text = serde_json::to_string(&line).map_err(io::Error::from)?;
             writeln!(out, "{text}")?;
@@ -320,7 +374,7 @@ pub fn list(args: &args::Backups) -> Result<Exit, Error> {
         };
         writeln!(
             out,
-            "{:>4}  {:<12} {:<10} {}  {:>10} ({:.2} of {})  {}:{}{}",
+            "{:>4}  {:<12} {:<10} {}  {:>10} ({:.2} of {})  {}:{}{}{}",
             set.number,
             set.kind.name(),
             needs,
@@ -330,6 +384,10 @@ pub fn list(args: &args::Backups) -> Result<Exit, Error> {
             size(set.data_bytes),
             set.host,
             String::from_utf8_lossy(&set.dir),
+            match verified {
+                Some(verified) => format!("  read {}", verified.0.local(&zone)),
+                None => String::new(),
+            },
             if problems.is_empty() { "" } else { "  BROKEN" },
         )?;
         for problem in problems {
@@ -348,8 +406,41 @@ pub fn list(args: &args::Backups) -> Result<Exit, Error> {
             )?;
         }
     }
+    if args.verify {
+        note_verified(&repository, whole, broken);
+    }
     Ok(match found {
         0 => Exit::Done,
         _ => Exit::Differs,
     })
+}
+
+fn now() -> When {
+    When(Timestamp::now())
+}
+
+/// Leaves word at the place that sets were read, and of those that are broken.
+fn note_verified(repository: &Repository, whole: Vec<u64>, broken: Vec<u64>) {
+    let uname = rustix::system::uname();
+    let host = uname.nodename().to_string_lossy().into_owned();
+    for (sets, problem) in [(whole, ""), (broken, "something is missing or damaged")] {
+        if sets.is_empty() {
+            continue;
+        }
+        let proof = Proof {
+            kind: ProofKind::Verified,
+            at: Timestamp::now(),
+            host: host.clone(),
+            sets,
+            rto_ms: None,
+            problem: problem.to_owned(),
+        };
+        if let Err(error) = repository.prove(&proof) {
+            // The place may be one that this machine can only read.
+            let _ = writeln!(
+                stderr(),
+                "rewindfs: that it was read can't be noted: {error}"
+            );
+        }
+    }
 }

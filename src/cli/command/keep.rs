@@ -26,10 +26,18 @@ pub fn policy(args: &args::Policy) -> Result<Exit, Error> {
     let place = locate(&args.dir.dir, args.dir.store.said().as_deref(), None)?;
     let mut report = ask_policy(&place, None, None, "")?;
     let leaving = Leaving::read(args, &report)?;
+    let patterns = first_patterns(args, &report)?;
     if !args.reason.is_empty() && !wishes.any() && leaving.is_none() {
         let text = "--reason says why the policy is changed: give what it is to be, too, for \
                     example --keep-all 24h";
         return Err(Error::Usage(text.to_owned()));
+    }
+    if let Some(patterns) = patterns {
+        let request = Request::SetFirst { patterns };
+        if reach::ask(&place, request, &Meter::new("policy"))? != Answer::Done {
+            return Err(reach::strange(&place));
+        }
+        report = ask_policy(&place, None, None, "")?;
     }
     if let Some(files) = wishes.alarm {
         let request = Request::SetAlarm { files };
@@ -48,6 +56,38 @@ pub fn policy(args: &args::Policy) -> Result<Exit, Error> {
     }
     show_policy(&mut out, &report, wishes.any(), &place)?;
     Ok(Exit::Done)
+}
+
+/// What is to be there first; `None`: nothing else than before was said about it.
+fn first_patterns(
+    args: &args::Policy,
+    report: &PolicyReport,
+) -> Result<Option<Vec<String>>, Error> {
+    let mut wanted = report.first.clone();
+    for pattern in &args.no_first {
+        if !wanted.contains(pattern) {
+            return Err(Error::Usage(format!(
+                "nothing comes first by the pattern {pattern:?}; the patterns: {}",
+                first(&wanted)
+            )));
+        }
+        wanted.retain(|known| known != pattern);
+    }
+    for pattern in &args.first {
+        check(pattern).map_err(|error| Error::Usage(error.to_string()))?;
+        if !wanted.contains(pattern) {
+            wanted.push(pattern.clone());
+        }
+    }
+    Ok((wanted != report.first).then_some(wanted))
+}
+
+/// What is to be there first, in one line.
+pub fn first(patterns: &[String]) -> String {
+    match patterns.is_empty() {
+        true => "nothing".to_owned(),
+        false => patterns.join(", "),
+    }
 }
 
 fn ask_policy(
@@ -230,6 +270,9 @@ fn show_policy(
     }
     if left_out.is_empty() {
         writeln!(out, "left out             nothing")?;
+    }
+    if !report.first.is_empty() {
+        writeln!(out, "recovered first      {}", first(&report.first))?;
     }
     match report.alarm {
         Some(files) => writeln!(out, "alarm                from {} on", count(files, "file"))?,

@@ -116,6 +116,10 @@ fn log_row(line: &LogLine, zone: &TimeZone) -> String {
         Deed::Released => format!("released {}", line.name),
         Deed::ReplicaSet => format!("replica {}", line.name).trim_end().to_owned(),
         Deed::ReplicaRemoved => format!("no replica at {} any more", line.name),
+        Deed::ScheduleAdded => format!("schedule {}", line.name),
+        Deed::HookSet => format!("hook {}", line.name),
+        Deed::HookRemoved => format!("no hook {} any more", line.name),
+        Deed::ScheduleRemoved => format!("no schedule {} any more", line.name),
         Deed::Pruned => format!(
             "dropped {}, {}",
             count(line.states.unwrap_or(0), "checkpoint"),
@@ -127,6 +131,10 @@ fn log_row(line: &LogLine, zone: &TimeZone) -> String {
                 "set the policy: leaves out {}",
                 super::keep::leaves_out(&rules)
             )
+        }
+        Deed::Policy if line.first.is_some() => {
+            let first = line.first.clone().unwrap_or_default();
+            format!("set the policy: {} first", super::keep::first(&first))
         }
         Deed::Purged => format!(
             "purged the content of {}, {}",
@@ -199,6 +207,7 @@ mod tests {
             policy: None,
             alarm: None,
             folder: None,
+            first: None,
             left_out: None,
             mended: None,
             given_up: None,

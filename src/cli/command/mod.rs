@@ -5,8 +5,10 @@ mod backup;
 mod bisect;
 mod cat;
 mod diff;
+pub(in crate::cli) mod drill;
 mod events;
 mod find;
+mod hook;
 mod keep;
 mod key;
 mod list;
@@ -14,12 +16,14 @@ mod list_log;
 mod log;
 mod mount;
 mod pages;
+mod pull;
 mod purge;
 mod recover;
 mod replica;
 mod report;
 mod restore;
 mod run;
+mod schedule;
 mod snapshot;
 mod status;
 mod sync;
@@ -70,12 +74,16 @@ pub fn run(command: Command) -> Result<Exit, Error> {
         Command::Recover(args) => recover::run(&args),
         Command::Key(args) => key::run(&args),
         Command::Replica(args) => replica::run(&args),
+        Command::Drill(args) => drill::run(&args),
+        Command::Hook(args) => hook::run(&args),
+        Command::Schedule(args) => schedule::run(&args),
         Command::Attend(args) => super::attend::run(&args),
         Command::Sync(args) => sync::run(&args),
         Command::Status(args) => status::run(&args),
         Command::Completions(args) => pages::completions(&args),
         Command::Man(args) => pages::manual(&args),
         Command::Serve(args) => match &args.dir {
+            Some(dir) if args.history => pull::serve(dir),
             Some(folder) if args.stdio => elsewhere::serve(folder, args.append_only),
             _ => super::daemon::serve(),
         },

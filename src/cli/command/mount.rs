@@ -45,7 +45,10 @@ pub fn run(args: args::Mount) -> Result<Exit, Error> {
             users,
         });
     }
-    let job = job(plan, options, args.adopt, args.import);
+    let job = Job {
+        metrics: args.metrics,
+        ..job(plan, options, args.adopt, args.import)
+    };
     let warn = |text: &str| {
         // Standard error may be gone; the mount is not the worse for it.
         let _ = writeln!(stderr(), "rewindfs: {text}");
@@ -76,6 +79,7 @@ fn job(plan: Plan, options: MountOptions, adopt: bool, import: Option<Import>) -
         adopt,
         import,
         options,
+        metrics: None,
     }
 }
 

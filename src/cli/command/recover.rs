@@ -5,8 +5,10 @@
 
 mod choose;
 mod files;
+mod hot;
 mod part;
 mod places;
+mod prove;
 mod target;
 mod told;
 
@@ -15,32 +17,36 @@ use super::super::error::Error;
 use super::super::exit::Exit;
 use super::super::interrupt::Interrupt;
 use super::super::progress::Meter;
-use super::super::quantity::{count, size};
 use super::report::Report;
-use crate::archive::{Gather, Gathering, Other, Outcome, SetRecord, Standing, Traffic};
+use crate::archive::{Far, Gather, Gathering, Other, Outcome, SetRecord, Source};
 use crate::control::client::Wait;
 use crate::control::open;
 use crate::history::History;
 use crate::id::Epoch;
 use crate::pattern::{Matcher, Rules};
-use crate::restore::{Asked, Tally};
+use crate::restore::{self, Asked, Tally};
 use crate::store::repair::NoMender;
 use crate::store::{Depth, Store};
 use crate::time::Timestamp;
 use files::{Written, write};
+use hot::Hot;
 use parking_lot::Mutex;
 use places::Chosen;
+use prove::Proved;
 use std::io::{Write, stderr};
 use std::process::Command;
 use std::sync::Arc;
 use target::Target;
-use told::{Clock, Done};
+use told::{Clock, Done, News};
 
 /// Problems that are told; of more, their number is said.
 const NAMED_MAX: usize = 5;
 
 /// `recover URL --to DIR [PATH...]`.
 pub fn run(args: &args::Recover) -> Result<Exit, Error> {
+    if args.prove {
+        end_with_who_began_it()?;
+    }
     super::super::daemon::raise_files();
     let mut clock = Clock::new();
     let wanted = Wanted {
@@ -53,7 +59,7 @@ pub fn run(args: &args::Recover) -> Result<Exit, Error> {
     // Of a few paths it is not known yet what they need, and what one place lacks another may have.
     if let [only] = places[..]
         && !args.partial
-        && wanted.paths.is_empty()
+        && !args.is_part()
     {
         choose::whole(only.repository, only.catalog, only.set)?;
     }
@@ -65,9 +71,10 @@ pub fn run(args: &args::Recover) -> Result<Exit, Error> {
     let at = args.at.clone().unwrap_or_default();
     let (store, chosen) = target.open_store(&places, &at, args.set.is_some())?;
     let meter = Mutex::new(Meter::with("recover", interrupt.clone()));
-    let progress = |done: Traffic| {
-        let text = format!("{}, {}", count(done.objects, "object"), size(done.bytes));
-        meter.lock().show(&text);
+    let news = News::new(args.json);
+    let progress = |far: Far| {
+        meter.lock().show(&told::far(&far));
+        news.tell(&far);
     };
     let cancelled = || meter.lock().interrupted();
     // Where the records of one place can't be had, those of the same state are taken from another.
@@ -80,16 +87,36 @@ pub fn run(args: &args::Recover) -> Result<Exit, Error> {
         .map(|way| (way, way.others(&places)))
         .collect();
     let gathers = ways.iter().map(|(way, others)| Gather {
-        repository: way.repository,
+        source: Source::new(way.repository, others),
         catalog: way.catalog,
         number: way.set.number,
         store: &store,
         partial: args.partial,
+        records_only: args.hot,
+        is_part: args.is_part(),
         progress: &progress,
         cancelled: &cancelled,
-        others,
-        standing: Standing::default(),
+        jobs: args.jobs.0,
     });
+    if args.hot {
+        let hot = Hot {
+            args,
+            target: &target,
+            store: &store,
+            chosen,
+            places: &places,
+        };
+        let done = hot.prepare(gathers.collect(), &mut clock)?;
+        drop(meter);
+        drop(store);
+        let then = finish(args, &target, &mut clock)?;
+        clock.phases.all_seconds = clock.began.elapsed().as_secs_f64();
+        done.tell(args, &target, &clock.phases)?;
+        return Ok(match then {
+            Exit::Done if !done.is_all() => Exit::Partly,
+            then => then,
+        });
+    }
     let set = chosen.set;
     let recovery = Recovery {
         args,
@@ -107,12 +134,13 @@ pub fn run(args: &args::Recover) -> Result<Exit, Error> {
         tally,
         state,
         problems,
+        proved,
         ..
     } = done;
     let is_root = rustix::process::geteuid().is_root();
-    if wanted.paths.is_empty() && (tally.conflicts == 0 || !is_root) {
-        target.keep(&store, epoch)?;
-    } else if wanted.paths.is_empty() {
+    if !args.is_part() && (tally.conflicts == 0 || !is_root) {
+        target.keep(&store, Some(epoch))?;
+    } else if !args.is_part() {
         let _ = writeln!(
             stderr(),
             "rewindfs: not all of it could be written; its past waits in {}; when there is room, the \
@@ -131,6 +159,7 @@ pub fn run(args: &args::Recover) -> Result<Exit, Error> {
         tally,
         phases: &clock.phases,
         problems,
+        proved: proved.as_ref(),
     };
     report.tell(args, &target)?;
     Ok(match then {
@@ -140,10 +169,25 @@ pub fn run(args: &args::Recover) -> Result<Exit, Error> {
     })
 }
 
+/// A drill that is killed leaves nobody who goes on.
+fn end_with_who_began_it() -> Result<(), Error> {
+    let kill = Some(rustix::process::Signal::KILL);
+    rustix::process::set_parent_process_death_signal(kill).map_err(|errno| Error::System {
+        action: "the end of who began this can't be noticed",
+        source: errno.into(),
+    })
+}
+
 /// What of the state is wanted, and what of it first.
 struct Wanted {
     paths: Vec<Asked>,
     first: Option<Matcher>,
+}
+
+/// What came with the records, as `policy --first` said it.
+fn kept_first(store: &Store) -> Result<Vec<String>, Error> {
+    let first = store.first();
+    first.map_err(|error| Error::Open(open::OpenError::Store(error)))
 }
 
 fn first(patterns: &[String]) -> Result<Option<Matcher>, Error> {
@@ -164,6 +208,7 @@ struct Recovered {
     tally: Tally,
     state: Timestamp,
     problems: u64,
+    proved: Option<Proved>,
     is_interrupted: bool,
 }
 
@@ -185,14 +230,29 @@ impl Recovery<'_> {
     ) -> Result<(Recovered, Epoch), Error> {
         let mut gathering = begin(gathers)?;
         let history = History::new(Arc::clone(self.store));
-        let epoch = self.state(&history)?;
+        let epoch = state(self.args, self.set, &history)?;
         let failed = |error| Error::State {
             text: self.args.at.clone().unwrap_or_default(),
             error,
         };
-        let only_paths = !wanted.paths.is_empty();
+        let only_paths = self.args.is_part();
+        let sample = match self.args.sample {
+            Some(percent) => {
+                prove::sample(&history, epoch, percent, self.args.seed).map_err(failed)?
+            }
+            None => Vec::new(),
+        };
+        let paths = if sample.is_empty() {
+            &wanted.paths
+        } else {
+            &sample
+        };
         let mut tally = Tally::default();
-        if let Some(first) = &wanted.first {
+        let kept = match wanted.first {
+            None if !only_paths => first(&kept_first(self.store)?)?,
+            _ => None,
+        };
+        if let Some(first) = wanted.first.as_ref().or(kept.as_ref()) {
             let paths = part::matching(&history, epoch, first).map_err(failed)?;
             gathering.contents(&part::contents(&history, epoch, &paths).map_err(failed)?)?;
             if !paths.is_empty() {
@@ -202,7 +262,7 @@ impl Recovery<'_> {
         }
         match only_paths {
             true => {
-                let contents = part::contents(&history, epoch, &wanted.paths);
+                let contents = part::contents(&history, epoch, paths);
                 gathering.contents(&contents.map_err(failed)?)?;
             }
             false => gathering.rest()?,
@@ -217,9 +277,18 @@ impl Recovery<'_> {
             problems = verify(self.store, !outcome.lacks.is_empty())?;
         }
         clock.phases.verify_seconds = clock.lap();
-        let written = self.write(&history, epoch, &wanted.paths)?;
+        let written = match only_paths && paths.is_empty() {
+            // There is no file of which a sample could be taken.
+            true => Written::default(),
+            false => self.write(&history, epoch, paths)?,
+        };
         add_first(&mut tally, &written.tally);
         clock.phases.write_seconds = clock.lap();
+        let mut proved = None;
+        if self.args.prove {
+            proved = Some(self.prove(&history, epoch, paths)?);
+            clock.phases.hash_seconds = clock.lap();
+        }
         let header = history.view().header(epoch);
         let header = header.map_err(|error| Error::Open(open::OpenError::Store(error)))?;
         let recovered = Recovered {
@@ -227,6 +296,7 @@ impl Recovery<'_> {
             tally,
             state: header.map(|header| header.time).unwrap_or_default(),
             problems,
+            proved,
             is_interrupted: written.is_interrupted,
         };
         Ok((recovered, epoch))
@@ -241,18 +311,29 @@ impl Recovery<'_> {
         write(self.target, history, epoch, paths, &self.report)
     }
 
-    /// The epoch that was asked for.
-    fn state(&self, history: &History) -> Result<Epoch, Error> {
-        let Some(at) = &self.args.at else {
-            return Ok(self.set.to);
+    /// Reads again what was written.
+    fn prove(&self, history: &History, epoch: Epoch, paths: &[Asked]) -> Result<Proved, Error> {
+        let whole = [Asked::new()];
+        let paths = match paths.is_empty() && !self.args.is_part() {
+            true => &whole[..],
+            false => paths,
         };
-        let found = choose::parse(at)?.resolve(&history.view(), Timestamp::now());
-        let found = found.map_err(|error| Error::State {
-            text: at.clone(),
-            error,
-        })?;
-        Ok(found.map_or(self.set.to, |found| found.epoch))
+        let interrupted = || restore::Tell::interrupted(&self.report);
+        prove::prove(self.target.open_dir()?, history, epoch, paths, &interrupted)
     }
+}
+
+/// The epoch that was asked for.
+fn state(args: &args::Recover, set: &SetRecord, history: &History) -> Result<Epoch, Error> {
+    let Some(at) = &args.at else {
+        return Ok(set.to);
+    };
+    let found = choose::parse(at)?.resolve(&history.view(), Timestamp::now());
+    let found = found.map_err(|error| Error::State {
+        text: at.clone(),
+        error,
+    })?;
+    Ok(found.map_or(set.to, |found| found.epoch))
 }
 
 /// Begins with the first place that gives all records.
@@ -307,7 +388,7 @@ fn finish(args: &args::Recover, target: &Target, clock: &mut Clock) -> Result<Ex
         action: "what was to be run afterwards could not be",
         source,
     };
-    if args.mount {
+    if args.mount || args.hot {
         let program = std::env::current_exe().map_err(failed)?;
         let mut mount = Command::new(program);
         mount.arg("mount").arg(&target.dir);

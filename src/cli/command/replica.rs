@@ -1,5 +1,7 @@
 //! `replica`: copies elsewhere that are kept up to date.
 
+mod fork;
+
 use super::super::args;
 use super::super::elsewhere;
 use super::super::error::Error;
@@ -7,14 +9,18 @@ use super::super::exit::Exit;
 use super::super::progress::Meter;
 use super::super::quantity::{count, size};
 use super::super::reach;
-use super::backup::{Line, apart, with_feed};
+use super::super::scheduled::Delivery;
+use super::backup::{Line, apart, sent_before, with_feed};
 use super::locate;
-use crate::archive::{Backup, Objects, Plan};
+use super::schedule::sent;
+use crate::archive::{Objects, Plan};
 use crate::control::kept::span;
 use crate::control::locate::Place;
-use crate::control::report::{ReplicaLine, ReplicaWay, Status};
+use crate::control::report::{Drills, ReplicaLine, ReplicaWay, Status};
 use crate::control::request::{Answer, Request};
+use crate::format::drill::DrillPlan;
 use crate::format::replica::{PasswordSource, Replica, ReplicaMode};
+use crate::limits;
 use crate::time::{TimeZone, Timestamp};
 use std::io::{self, Write, stderr, stdout};
 use std::os::unix::ffi::OsStrExt;
@@ -33,6 +39,7 @@ pub fn run(args: &args::Replica) -> Result<Exit, Error> {
         args::ReplicaWhat::List(args) => list(args),
         args::ReplicaWhat::Push(args) => push(args),
         args::ReplicaWhat::Remove(args) => remove(args),
+        args::ReplicaWhat::Pull(args) => super::pull::run(args),
     }
 }
 
@@ -47,17 +54,26 @@ fn add(args: &args::ReplicaAdd) -> Result<Exit, Error> {
     apart(&args.url, &place)?;
     let url = Objects::place_of(&args.url)?;
     let line = Line::new("replica")?;
+    let left = match args.fork {
+        true => fork::left(&place, &url)?,
+        false => Vec::new(),
+    };
     // Whatever is wrong with the place or the password is said to who can mend it: now.
-    let encrypted = with_feed(&place, None, &line, |feed| {
-        let facts = feed.facts()?;
-        let repository = elsewhere::open_or_create(&url, &args.opening, &facts.sent, false)?;
-        Ok(repository.cipher.encrypts())
-    })?;
+    let sent = sent_before(&place, &line)?;
+    let repository = elsewhere::open_or_create(&url, &args.opening, &sent, false)?;
+    let encrypted = repository.cipher.encrypts();
+    if args.fork {
+        with_feed(&place, None, &line, |feed| {
+            let facts = feed.facts()?;
+            fork::begin(&repository, feed, facts, args.keep_for, &line)
+        })?;
+    }
     let replica = Replica {
         url: url.clone(),
         mode,
         password,
-        limit: None,
+        limit: args.limit,
+        keep: args.keep_for,
         added: Timestamp::now(),
         by_uid: 0,
     };
@@ -66,6 +82,25 @@ fn add(args: &args::ReplicaAdd) -> Result<Exit, Error> {
         Request::SetReplica { replica },
         &Meter::new("replica"),
     )?;
+    for url in left {
+        reach::ask(
+            &place,
+            Request::RemoveReplica { url: url.clone() },
+            &Meter::new("replica"),
+        )?;
+        writeln!(
+            stdout(),
+            "nothing more is sent to {url}, where another store goes on"
+        )?;
+    }
+    if args.drill_every.is_some() || args.drill_sample.is_some() {
+        let plan = DrillPlan {
+            url: url.clone(),
+            every: args.drill_every.unwrap_or(limits::DRILL_EVERY.as_secs()),
+            percent: args.drill_sample.unwrap_or(limits::DRILL_PERCENT),
+        };
+        reach::ask(&place, Request::SetDrills { plan }, &Meter::new("replica"))?;
+    }
     let when = match mode {
         ReplicaMode::Passive { every } => {
             format!("every {}", span(every))
@@ -111,7 +146,7 @@ fn mode_of(args: &args::ReplicaAdd) -> Result<ReplicaMode, Error> {
 }
 
 /// Where the password comes from while nobody is there to type it.
-fn source(opening: &args::Opening) -> Result<PasswordSource, Error> {
+pub(super) fn source(opening: &args::Opening) -> Result<PasswordSource, Error> {
     if opening.no_encryption {
         return Ok(PasswordSource::None);
     }
@@ -125,7 +160,7 @@ fn source(opening: &args::Opening) -> Result<PasswordSource, Error> {
     match &opening.password_command {
         Some(command) => Ok(PasswordSource::Command(command.clone())),
         None => Err(Error::Usage(
-            "a replica is written to while nobody is there: give --password-file FILE or \
+            "it is written to while nobody is there: give --password-file FILE or \
              --password-command CMD, or say --no-encryption"
                 .to_owned(),
         )),
@@ -197,13 +232,38 @@ pub(super) fn in_words(line: &ReplicaLine, zone: &TimeZone) -> String {
         ),
     };
     let mut text = format!("{url} ({mode}): {behind}");
+    if let Some(limit) = line.limit {
+        text += &format!("; at most {} a second", size(limit));
+    }
     if !line.encrypted {
         text += "; NOT ENCRYPTED";
     }
     if let Some(trouble) = &line.trouble {
         text += &format!("; {trouble}");
     }
-    text
+    text + &tried(&line.drills, zone)
+}
+
+/// `; tried 2026-11-22 03:38:43 +00:00: right, usable again after 0.5 s`.
+pub(super) fn tried(drills: &Drills, zone: &TimeZone) -> String {
+    let Some(last) = &drills.last else {
+        return "; never tried".to_owned();
+    };
+    let when = last.ended.0.local(zone);
+    match last.ok {
+        true => {
+            let sample = last
+                .sample_percent
+                .map(|percent| format!(" (a sample of {percent} %)"));
+            format!(
+                "; tried {when}: right{}, usable again after {}.{} s",
+                sample.unwrap_or_default(),
+                last.rto_ms / 1000,
+                last.rto_ms % 1000 / 100
+            )
+        }
+        false => format!("; tried {when}: IT DID NOT COME BACK AS IT SHOULD"),
+    }
 }
 
 fn push(args: &args::ReplicaPush) -> Result<Exit, Error> {
@@ -225,23 +285,16 @@ fn push(args: &args::ReplicaPush) -> Result<Exit, Error> {
     }
     reach::ask(&place, Request::Sync, &Meter::new("replica"))?;
     for replica in &replicas {
-        let opening = args::Opening::of(&replica.password);
-        let made = with_feed(&place, None, &line, |feed| {
-            let facts = feed.facts()?;
-            let repository = elsewhere::open_or_create(&replica.url, &opening, &facts.sent, false)?;
-            let backup = Backup {
-                repository: &repository,
-                plan: Plan::REPLICA,
-                progress: &|done| line.show(done),
-                cancelled: &|| line.is_pressed(),
-            };
-            Ok(backup.run(feed, facts)?)
-        })?;
-        let sent = match &made.set {
-            Some(set) => size(set.set_bytes),
-            None => "nothing new".to_owned(),
+        let delivery = Delivery {
+            url: &replica.url,
+            password: &replica.password,
+            plan: Plan::replica(Duration::from_secs(replica.keep)),
+            rate: None,
+            progress: &|done| line.show(done),
+            cancelled: &|| line.is_pressed(),
         };
-        writeln!(stdout(), "{}: {sent}", replica.url)?;
+        let (_, made) = with_feed(&place, None, &line, |feed| delivery.run(feed, &mut None))?;
+        writeln!(stdout(), "{}: {}", replica.url, sent(&made))?;
     }
     if replicas.is_empty() {
         writeln!(

@@ -1,6 +1,9 @@
 //! `status`: what is recorded, what is not, and what a person should see to.
 
+pub(super) mod place;
+
 use super::super::args;
+use super::super::elsewhere;
 use super::super::error::Error;
 use super::super::exit::Exit;
 use super::super::progress::Meter;
@@ -10,10 +13,11 @@ use super::super::reach;
 use super::locate;
 use crate::control::client::ClientError;
 use crate::control::folder::FolderError;
+use crate::control::kept::span;
 use crate::control::locate::{self as locating, Place};
 use crate::control::open::OpenError;
 use crate::control::report::{
-    AlarmLine, Checked, CopyLine, Missing, MissingKind, NotRecorded, Status,
+    AlarmLine, Checked, CopyLine, FillingLine, Missing, MissingKind, NotRecorded, Status,
 };
 use crate::control::request::{Answer, Request};
 use crate::control::when::When;
@@ -23,10 +27,11 @@ use std::io::{self, Write, stdout};
 /// Stretches without history that are shown, the newest ones.
 const STRETCHES_MAX: usize = 5;
 
-/// `status [DIR]`.
+/// `status [DIR|URL]`.
 pub fn run(args: &args::Status) -> Result<Exit, Error> {
     let mut out = stdout().lock();
     match &args.dir {
+        Some(dir) if elsewhere::is_place(dir) => place::run(args, &dir.to_string_lossy(), &mut out),
         Some(dir) => {
             let place = locate(dir, args.store.said().as_deref(), None)?;
             let status = ask(&place)?;
@@ -190,6 +195,9 @@ fn page(out: &mut impl Write, status: &Status, zone: &TimeZone) -> io::Result<()
         row(if i == 0 { "hint" } else { "" }, &text)?;
     }
     row("history", &history(status, zone))?;
+    if let (Some(from), Some(to)) = (status.history.since, status.last_recorded) {
+        row("recoverable", &recoverable(from, to, status, zone))?;
+    }
     row("store", &store(status))?;
     if let Some(checked) = &status.checked {
         row("checked", &checks(checked, zone))?;
@@ -205,10 +213,39 @@ fn page(out: &mut impl Write, status: &Status, zone: &TimeZone) -> io::Result<()
         let title = if i == 0 { "replicas" } else { "" };
         row(title, &super::replica::in_words(line, zone))?;
     }
+    for (i, line) in status.schedules.iter().enumerate() {
+        let title = if i == 0 { "schedules" } else { "" };
+        row(title, super::schedule::standing(line, zone).trim_start())?;
+    }
+    if let Some(filling) = &status.filling {
+        row("recovering", &still_to_come(filling))?;
+    }
     for (i, problem) in status.problems.iter().enumerate() {
         row(if i == 0 { "needs you" } else { "" }, problem)?;
     }
     Ok(())
+}
+
+/// What a recovery has still to bring.
+pub fn still_to_come(filling: &FillingLine) -> String {
+    let mut text = match filling.is_filled || filling.files == 0 {
+        true => "all files are here; the past is still to come".to_owned(),
+        false => format!(
+            "{}, {} without content yet",
+            count(filling.files, "file"),
+            size(filling.bytes)
+        ),
+    };
+    if !filling.places.is_empty() {
+        text += &format!("; from {}", filling.places.join(" and "));
+    }
+    if let Some(bytes) = filling.rest_bytes {
+        text += &format!("; {} to be fetched", size(bytes));
+    }
+    if let Some(seconds) = filling.rest_seconds {
+        text += &format!(", in about {}", span(seconds));
+    }
+    text
 }
 
 fn sent(copy: &CopyLine, zone: &TimeZone) -> String {
@@ -224,7 +261,11 @@ fn sent(copy: &CopyLine, zone: &TimeZone) -> String {
         None => "all that is recorded".to_owned(),
     };
     let (set, time) = (copy.set, local(copy.time, zone));
-    format!("set {set} at {place}, as of {time}; {behind}")
+    let tried = match copy.drills.last {
+        Some(_) => super::replica::tried(&copy.drills, zone),
+        None => String::new(),
+    };
+    format!("set {set} at {place}, as of {time}; {behind}{tried}")
 }
 
 fn checks(checked: &Checked, zone: &TimeZone) -> String {
@@ -346,6 +387,16 @@ fn history(status: &Status, zone: &TimeZone) -> String {
         count(history.checkpoints, "checkpoint"),
         local(since, zone)
     )
+}
+
+/// From when to when, and what of now is not in it.
+fn recoverable(from: When, to: When, status: &Status, zone: &TimeZone) -> String {
+    let seconds = status.not_recorded.as_ref().map_or(0, |not| not.seconds);
+    let now = match seconds {
+        0 => String::new(),
+        seconds => format!("; changes of the last {seconds} s are not recorded yet"),
+    };
+    format!("from {} to {}{now}", local(from, zone), local(to, zone))
 }
 
 fn store(status: &Status) -> String {

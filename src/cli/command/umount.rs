@@ -7,13 +7,15 @@ use super::super::error::{Error, answered};
 use super::super::exit::Exit;
 use super::super::progress::Meter;
 use super::super::quote::quote;
+use super::super::reach;
 use super::locate;
+use super::status::still_to_come;
 use crate::control::client::{Client, ClientError};
 use crate::control::error::Error as Refusal;
 use crate::control::folder::{Folder, FolderError};
 use crate::control::locate::Place;
 use crate::control::open::OpenError;
-use crate::control::request::Request;
+use crate::control::request::{Answer, Request};
 use rustix::process::{Pid, Signal, kill_process};
 use std::io::{Write, stderr};
 use std::path::PathBuf;
@@ -42,6 +44,9 @@ pub fn run(args: &args::Umount) -> Result<Exit, Error> {
         }
         folder => folder.map_err(OpenError::from)?,
     };
+    if args.force {
+        tell_of_unfilled(&place);
+    }
     match Client::connect(&folder) {
         Ok(client) => ask(&place, &client, args.force).map_err(|error| here.advise(error, &place)),
         Err(ClientError::NoDaemon) => take_off_dead(&place),
@@ -108,6 +113,25 @@ impl Here {
             quote(point.parent()?)
         };
         Some(format!("cd {up} && rewindfs umount {name}"))
+    }
+}
+
+/// What stays empty: the directory is still being recovered.
+fn tell_of_unfilled(place: &Place) {
+    let Ok(Answer::Status(status)) = reach::ask(place, Request::Status, &Meter::new("umount"))
+    else {
+        return;
+    };
+    if let Some(filling) = status.filling.filter(|filling| !filling.is_filled) {
+        // Standard error may be gone; status says it, too.
+        let _ = writeln!(
+            stderr(),
+            "rewindfs: {}: {}; folders that nobody has looked at yet are empty: do not use it before \
+             the next mount, which goes on: rewindfs mount {}",
+            place.dir.display(),
+            still_to_come(&filling),
+            quote(&place.dir)
+        );
     }
 }
 

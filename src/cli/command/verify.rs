@@ -1,19 +1,25 @@
 //! `verify`: whether all that was recorded can be read.
 
 use super::super::args;
+use super::super::elsewhere;
 use super::super::error::Error;
 use super::super::exit::Exit;
 use super::super::interrupt::Interrupt;
 use super::super::progress::Meter;
 use super::super::quantity::{count, size};
 use super::super::reach;
+use super::backup::with_damaged;
 use super::locate;
+use crate::archive::{Mended, Other};
+use crate::control::client::Wait as _;
+use crate::control::error::Error as Refusal;
+use crate::control::locate::Place;
 use crate::control::request::{Answer, Request};
 use crate::control::verified::{Finding, Remedy, Verified};
 use crate::time::TimeZone;
-use std::io::{self, Write, stdout};
+use std::io::{self, Write, stderr, stdout};
 
-/// `verify DIR [--data | --sample PERCENT | --repair]`.
+/// `verify DIR [--data | --sample PERCENT | --repair [--from URL]]`.
 pub fn run(args: &args::Verify) -> Result<Exit, Error> {
     let percent = match (args.data, args.sample) {
         (true, _) => 100,
@@ -27,6 +33,9 @@ pub fn run(args: &args::Verify) -> Result<Exit, Error> {
     })?;
     let meter = Meter::with("verify", interrupt);
     let repair = args.repair;
+    for url in &args.from {
+        from_elsewhere(url, args, &place, &meter)?;
+    }
     let request = Request::Verify { percent, repair };
     let Answer::Verified(report) = reach::ask(&place, request, &meter)? else {
         return Err(reach::strange(&place));
@@ -43,6 +52,71 @@ pub fn run(args: &args::Verify) -> Result<Exit, Error> {
     } else {
         Exit::Done
     })
+}
+
+/// Has the store get back what it has lost from a place where it was sent.
+fn from_elsewhere(
+    url: &str,
+    args: &args::Verify,
+    place: &Place,
+    meter: &Meter,
+) -> Result<(), Error> {
+    let repository = elsewhere::open(url, &args.opening)?;
+    let catalog = repository.catalog()?;
+    let other = Other::new(&repository, &catalog);
+    let mended = with_damaged(place, meter, |feed| {
+        Ok(other.mend(feed, &|| !meter.interrupted())?)
+    });
+    let mended = match mended {
+        // What is here says nothing of which history it is.
+        Err(Error::Refused {
+            refusal: Refusal::NoState { .. },
+            ..
+        }) => {
+            let _ = writeln!(
+                stderr(),
+                "rewindfs: no state is left here that could be completed; all that was sent can be \
+                 had: rewindfs recover {} --to DIRECTORY",
+                repository.place()
+            );
+            return Ok(());
+        }
+        mended => mended?,
+    };
+    // It is back, whether anybody reads that or not.
+    let _ = writeln!(stderr(), "rewindfs: {}", back(&mended, repository.place()));
+    if mended.is_in_use {
+        let dir = place.dir.display();
+        let _ = writeln!(
+            stderr(),
+            "rewindfs: a part of the records can't be read, and comes back only while nothing is mounted: \
+             rewindfs umount {dir}, then this again"
+        );
+    }
+    Ok(())
+}
+
+/// What came back, in a line.
+fn back(mended: &Mended, from: &str) -> String {
+    let came = match (mended.records, mended.contents) {
+        (0, 0) if mended.lacking == 0 => return format!("nothing is lost that {from} has"),
+        (0, 0) => "nothing".to_owned(),
+        (0, contents) => format!("{} of content", count(contents, "piece")),
+        (records, 0) => count(records, "record"),
+        (records, contents) => {
+            let records = count(records, "record");
+            format!("{records} and {} of content", count(contents, "piece"))
+        }
+    };
+    match mended.lacking {
+        0 => format!("{came} came back from {from}"),
+        lacking => {
+            let pieces = count(lacking, "piece");
+            format!(
+                "{came} came back from {from}; {pieces} of content that is lost here it has not either"
+            )
+        }
+    }
 }
 
 fn show(out: &mut impl Write, report: &Verified, zone: &TimeZone) -> io::Result<()> {

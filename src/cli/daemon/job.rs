@@ -2,6 +2,7 @@
 
 use super::super::option::MountOptions;
 use serde::{Deserialize, Serialize};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 /// A mount that was checked and is to be made.
@@ -21,6 +22,8 @@ pub struct Job {
     /// What was said of content from before the first mount.
     pub import: Option<Import>,
     pub options: MountOptions,
+    /// Where the figures can be asked for.
+    pub metrics: Option<SocketAddr>,
 }
 
 /// What `--import` can say.
@@ -78,6 +81,7 @@ mod tests {
             adopt: false,
             import: Some(Import::Changes),
             options: MountOptions::default(),
+            metrics: Some(([127, 0, 0, 1], 9753).into()),
         };
         let mut pipe = Vec::new();
         crate::control::wire::send(&mut pipe, &job).unwrap();

@@ -3,7 +3,9 @@
 
 use super::super::quantity::{parse_duration, parse_size};
 use crate::capture::Hooks;
+use crate::limits;
 use std::path::PathBuf;
+use std::time::Duration;
 
 const VARIABLE: &str = "REWINDFS_TEST";
 
@@ -16,6 +18,16 @@ pub fn hooks() -> Hooks {
         }
         Err(_) => Hooks::default(),
     }
+}
+
+/// Between two signs of life at a replica.
+pub fn beat_every() -> Duration {
+    let list = std::env::var(VARIABLE).unwrap_or_default();
+    let mut times = list
+        .split(',')
+        .filter_map(|item| item.strip_prefix("beat="));
+    let said = times.next().and_then(|time| parse_duration(time).ok());
+    said.unwrap_or(limits::BEAT_EVERY)
 }
 
 fn parse(list: &str) -> Hooks {
@@ -34,6 +46,9 @@ fn parse(list: &str) -> Hooks {
             Some(("scrub-every", time)) => set(&mut hooks.scrub_every, parse_duration(time).ok()),
             Some(("scrub-quiet", time)) => set(&mut hooks.scrub_quiet, parse_duration(time).ok()),
             Some(("visit", path)) => set(&mut hooks.visit, Some(Some(PathBuf::from(path)))),
+            // Of the process that sends.
+            Some(("beat", time)) => parse_duration(time).is_ok(),
+            Some(("fetch", path)) => set(&mut hooks.fetch, Some(Some(PathBuf::from(path)))),
             Some(("panic", name)) => set(&mut hooks.panic_at, Some(Some(name.into()))),
             _ => false,
         };
@@ -57,8 +72,6 @@ fn set<T>(place: &mut T, value: Option<T>) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::limits;
-    use std::time::Duration;
 
     #[test]
     fn what_is_not_said_is_as_always() {

@@ -11,6 +11,7 @@ use super::super::option::Snapdir;
 use super::super::quantity::{count, size};
 use super::job::{Import, Job, News};
 use super::log::{self as logging, Logging};
+use super::metrics::Metrics;
 use super::mounting::{self, Mounting};
 use super::sender::Sender;
 use super::{limit, rehearsal, signals};
@@ -19,10 +20,14 @@ use crate::capture::{self, Recorder};
 use crate::control::door::Door;
 use crate::control::estimate::{self, Holds};
 use crate::control::folder::{self, Folder};
+use crate::control::hooks::Quiescing;
 use crate::control::mounts::Mounts;
 use crate::control::open::{self, OpenError};
+use crate::control::replicas::Replication;
 use crate::control::service::{self, Service, Watch};
 use crate::control::socket::{Keeper, Server};
+use crate::filling::Filler;
+use crate::fs::live::Fill;
 use crate::store::{Store, StoreError, StoreOptions};
 use parking_lot::Mutex;
 use std::io;
@@ -206,6 +211,7 @@ struct Daemon {
     service: Arc<Service>,
     server: Server,
     sender: Sender,
+    metrics: Option<Metrics>,
 }
 
 impl Daemon {
@@ -216,6 +222,12 @@ impl Daemon {
         store: Arc<Store>,
         import: capture::Import,
     ) -> Result<Daemon, Error> {
+        let listener = match job.metrics {
+            Some(address) => Some(
+                Metrics::listen(address).map_err(|source| Error::Address { address, source })?,
+            ),
+            None => None,
+        };
         let owner = backing.root_stat().uid;
         let group = job.options.snapshot_group;
         let options = capture::Options {
@@ -242,8 +254,25 @@ impl Daemon {
             }),
             group,
         };
+        let replication: Arc<Replication> = Arc::default();
+        recorder.set_quiesce(Arc::new(Quiescing {
+            store: Arc::clone(&store),
+            recorder: Arc::downgrade(&recorder),
+            replication: Some(Arc::clone(&replication)),
+            dir: job.mountpoint.display().to_string(),
+        }));
         let fs = mounting::file_system(&recorder, &store, &job.options, owner);
+        let filling = Filler::start(&recorder).map_err(|error| Error::System {
+            action: "what is to be recovered can't go on",
+            source: io::Error::other(error),
+        })?;
+        if let Some(filler) = &filling {
+            fs.live().set_fill(Arc::clone(filler) as Arc<dyn Fill>);
+        }
         let begun = Mounting::begin(job, fs, &recorder).inspect_err(|_| {
+            if let Some(filler) = &filling {
+                filler.end();
+            }
             // What was looked at so far need not be looked at again.
             let _ = recorder.finish(&|_| ());
         });
@@ -252,22 +281,26 @@ impl Daemon {
             dir: job.dir.clone(),
             store_path: job.store.clone(),
             store,
-            recorder: Some(recorder),
+            recorder: Some(Arc::clone(&recorder)),
             mount: Some(Arc::clone(&session) as Arc<dyn service::Mounting>),
             unmounting: Mutex::new(()),
             undo: Default::default(),
             diff: Default::default(),
-            replication: Default::default(),
+            replication,
+            filling,
         });
         if let Err(error) = service.follow_replicas() {
             ::log::error!("nobody waits for synchronous replicas: {error}");
         }
         match Server::open(folder, door(job), Arc::clone(&service), keeper) {
             Ok(server) => Ok(Daemon {
+                metrics: listener.map(|listener| Metrics::start(listener, Arc::clone(&service))),
                 sender: Sender::start(
+                    job.mountpoint.display().to_string(),
                     job.store.clone(),
                     Arc::clone(&service.store),
                     Arc::clone(&service.replication),
+                    recorder,
                 ),
                 session,
                 service,
@@ -284,7 +317,17 @@ impl Daemon {
     /// After the mount has gone: nothing changes the directory through us any more, so what is
     /// still to be recorded is recorded now.
     fn close(self) {
+        if let Some(metrics) = self.metrics {
+            metrics.end();
+        }
+        if let Some(filler) = &self.service.filling {
+            filler.end();
+        }
         self.service.finish(&Watch::NOBODY);
+        if self.service.replication.is_in_danger() {
+            // What the end has recorded goes out, too.
+            self.service.replication.in_danger("the end of the mount");
+        }
         self.sender.end();
         self.server.close(CLOSE_WAIT);
     }

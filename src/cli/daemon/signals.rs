@@ -1,4 +1,5 @@
-//! SIGTERM, SIGINT and SIGHUP: the first unmounts cleanly, the second does not wait any more.
+//! SIGTERM, SIGINT and SIGHUP: the first unmounts cleanly, the second does not wait any more. SIGTERM and
+//! SIGPWR (the power goes): what is only here is sent elsewhere first.
 
 use crate::control::service::Service;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
@@ -21,13 +22,22 @@ impl Drop for Listening {
 /// # Errors
 /// When the kernel refuses a handler or a thread.
 pub fn listen(service: Arc<Service>) -> io::Result<Listening> {
-    let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP])?;
+    let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP, libc::SIGPWR])?;
     let handle = signals.handle();
     thread::Builder::new()
         .name("signals".into())
         .spawn(move || {
             let mut leaving = false;
             for signal in signals.forever() {
+                match signal {
+                    libc::SIGPWR => {
+                        service.replication.in_danger("the power is about to go");
+                        continue;
+                    }
+                    // Whatever ends it may be the end of the machine.
+                    SIGTERM if !leaving => service.replication.in_danger("SIGTERM"),
+                    _ => {}
+                }
                 log::info!("signal {signal}: unmounting");
                 if leaving {
                     service.abandon();

@@ -1,6 +1,8 @@
 //! Every message as it goes over the socket, and who understands whom.
 
 use super::*;
+use crate::control::drills::{DrillPhases, DrillReport};
+use crate::control::hooks::run::HookCall;
 use crate::control::kept::{
     Deed, DeletedLine, Group, LeavesOut, LeftOutRule, LogLine, Planned, PolicyReport, Pruned, Spans,
 };
@@ -10,16 +12,22 @@ use crate::control::report::{
     LeftOut, Line, LineKind, Missing, MissingKind, Mode, Mounted, Named, NotRecorded, RunTold,
     Scan, SizeLine, Status, Store, Unreadable, Unrecorded, VersionLine, Waits, Who,
 };
-use crate::control::report::{ReplicaLine, ReplicaWay};
+use crate::control::report::{
+    Drills, FillingLine, HookLine, LastDrill, ReplicaLine, ReplicaWay, ScheduleLine, Scheduled,
+};
 use crate::control::request::{
     Answer, Chosen, DeedLine, DiffLine, EventsFrom, FindPosition, Made, Position, Progress,
-    RawPath, Reply, Request, StateFound, StepLine, Steps, TroubleLine, User, Whose,
+    RawPath, Reply, Request, StateFound, StepLine, Steps, Told, TroubleLine, User, Whose,
 };
+use crate::control::schedules::due::Turn;
 use crate::control::verified::{Finding, Remedy, Verified};
 use crate::control::when::When;
+use crate::format::drill::DrillPlan;
+use crate::format::hook::{Hook, HookEvent};
 use crate::format::keeping::Policy;
 use crate::format::record::Kind;
 use crate::format::replica::{PasswordSource, Replica, ReplicaMode};
+use crate::format::schedule::{BackupKind, Occasion, Schedule, Task};
 use crate::time::Timestamp;
 
 const NOON: When = When(Timestamp(1_795_169_703_123_456_789));
@@ -57,6 +65,22 @@ fn doing() -> DoingLine {
         renamed: 5,
         attributes: 6,
         example: text(),
+    }
+}
+
+fn schedule() -> Schedule {
+    Schedule {
+        number: 1,
+        task: Task::Backup {
+            url: text(),
+            kind: BackupKind::Mixed { full_every: 7 },
+            password: PasswordSource::Command(text()),
+        },
+        occasion: Occasion::At(text()),
+        window: "01:00-05:00".parse().ok(),
+        limit: Some(1),
+        added: NOON.0,
+        by_uid: 1000,
     }
 }
 
@@ -108,7 +132,11 @@ fn requests() -> Vec<Request> {
             terms: Some(planned().terms()),
         },
         Request::Export { to: Some(7) },
+        Request::Fill,
         Request::SetAlarm { files: 1000 },
+        Request::SetFirst {
+            patterns: vec![text()],
+        },
         Request::SetReplica { replica: replica() },
         Request::RemoveReplica { url: text() },
         Request::Replicas,
@@ -116,11 +144,43 @@ fn requests() -> Vec<Request> {
             than: 1,
             listed: NOON,
             generation: 2,
+            danger: Some(NOON),
         },
         Request::ReplicaTold {
             url: text(),
             trouble: Some(text()),
             there: Some((1, NOON)),
+        },
+        Request::SetHook {
+            hook: Hook {
+                event: HookEvent::BeforeSnapshot,
+                command: text(),
+                timeout_ms: 7,
+                aborts: true,
+                added: NOON.0,
+                by_uid: 1000,
+            },
+        },
+        Request::RemoveHook {
+            event: HookEvent::OnAlarm,
+        },
+        Request::Hooks,
+        Request::HookEnded {
+            number: 1,
+            trouble: Some(text()),
+        },
+        Request::AddSchedule {
+            schedule: schedule(),
+        },
+        Request::RemoveSchedule { number: 1 },
+        Request::Schedules,
+        Request::ScheduleTold {
+            number: 1,
+            told: Told::Done {
+                began: NOON,
+                epoch: 7,
+                hasty: true,
+            },
         },
         Request::Verify {
             percent: 5,
@@ -184,9 +244,62 @@ fn requests() -> Vec<Request> {
             under: RawPath(vec![b'x', 0xff]),
             skip: 3,
         },
+        Request::Drills,
+        Request::DrillEnded {
+            report: Box::new(drill()),
+        },
+        Request::SetDrills { plan: drill_plan() },
         Request::Status,
         Request::Unmount { force: true },
     ]
+}
+
+fn drill() -> DrillReport {
+    DrillReport {
+        url: text(),
+        host: text(),
+        began: NOON,
+        ended: NOON,
+        ok: false,
+        problems: vec![text()],
+        set: Some(1),
+        state: Some(NOON),
+        sample_percent: Some(5),
+        seed: Some(6),
+        files: 7,
+        bytes: 8,
+        fetched_bytes: 9,
+        rto_ms: 10,
+        phases: DrillPhases::default(),
+        check: Some(1),
+        kept_apart: Some(true),
+        by_itself: true,
+        log_fault: Some(text()),
+    }
+}
+
+fn told_drills() -> Drills {
+    Drills {
+        every: Some(60),
+        due: Some(NOON),
+        overdue: true,
+        last: Some(LastDrill {
+            ended: NOON,
+            ok: false,
+            problem: text(),
+            sample_percent: Some(5),
+            rto_ms: 7,
+        }),
+        verified: Some(NOON),
+    }
+}
+
+fn drill_plan() -> DrillPlan {
+    DrillPlan {
+        url: text(),
+        every: 60,
+        percent: 5,
+    }
 }
 
 fn replica() -> Replica {
@@ -195,6 +308,7 @@ fn replica() -> Replica {
         mode: ReplicaMode::Passive { every: 60 },
         password: PasswordSource::File(b"/x".to_vec()),
         limit: Some(1),
+        keep: 60,
         added: NOON.0,
         by_uid: 1000,
     }
@@ -229,6 +343,7 @@ fn status() -> Status {
             files: 3,
             bytes: 4096,
             states: 1,
+            seconds: 2,
             scan,
         }),
         left_out: LeftOut {
@@ -298,9 +413,12 @@ fn status() -> Status {
             under_way_bytes: Some(2),
         }),
         replicas: vec![ReplicaLine {
+            drills: told_drills(),
             url: text(),
             mode: ReplicaWay::Passive,
             every: Some(60),
+            limit: Some(1),
+            keep: 60,
             encrypted: true,
             time: Some(NOON),
             sent: Some(NOON),
@@ -310,13 +428,44 @@ fn status() -> Status {
             trouble: Some(text()),
             trouble_since: Some(NOON),
         }],
+        filling: Some(FillingLine {
+            places: vec![text()],
+            began: NOON,
+            files: 1,
+            bytes: 2,
+            is_filled: false,
+            rest_bytes: Some(3),
+            rest_seconds: Some(4),
+            trouble: Some(text()),
+            trouble_since: Some(NOON),
+            lost: vec![text()],
+            fault: Some(text()),
+        }),
         copies: vec![CopyLine {
+            drills: Default::default(),
             url: text(),
             set: 1,
             sent: NOON,
             time: NOON,
             behind_since: Some(NOON),
             fenced: Some(NOON),
+        }],
+        schedules: vec![ScheduleLine {
+            number: 1,
+            what: Scheduled::Backup,
+            text: text(),
+            url: Some(text()),
+            window: Some(text()),
+            limit: Some(1),
+            added: NOON,
+            uid: 1000,
+            next: Some(NOON),
+            due_since: Some(NOON),
+            waits_until: Some(NOON),
+            under_way_since: Some(NOON),
+            succeeded: Some(NOON),
+            trouble: Some(text()),
+            trouble_since: Some(NOON),
         }],
         problems: vec![text()],
     }
@@ -395,6 +544,7 @@ fn answers_about_keeping() -> Vec<Answer> {
                 folder: Some(text()),
                 bytes: Some(2),
                 policy: Some(spans),
+                first: Some(vec![text()]),
                 left_out: Some(leaves_out()),
                 mended: Some(3),
                 given_up: Some(4),
@@ -406,6 +556,7 @@ fn answers_about_keeping() -> Vec<Answer> {
             policy: spans,
             alarm: Some(1000),
             left_out: vec![left_out_rule()],
+            first: vec![text()],
             plan: planned(),
         })),
         Answer::Rules {
@@ -622,11 +773,49 @@ fn answers() -> Vec<Answer> {
             generation: 1,
         },
         Answer::Synced { late: Some(text()) },
+        Answer::Hooks {
+            lines: vec![HookLine {
+                event: HookEvent::BeforeSnapshot,
+                command: text(),
+                timeout_ms: 7,
+                aborts: true,
+                added: NOON,
+                uid: 1000,
+                ran: Some(NOON),
+                trouble: Some(text()),
+            }],
+        },
+        Answer::Added { number: 1 },
+        Answer::Schedules {
+            schedules: vec![(
+                schedule(),
+                Turn::Waits {
+                    since: NOON,
+                    until: NOON,
+                },
+            )],
+        },
         Answer::News {
             newest: 1,
             listed: NOON,
             generation: 2,
+            danger: Some(NOON),
+            calls: vec![HookCall {
+                number: 1,
+                event: HookEvent::OnGap,
+                command: text(),
+                uid: 1000,
+                gid: 1000,
+                by_uid: 1000,
+                timeout_ms: 7,
+                variables: vec![(text(), text())],
+            }],
             ending: true,
+        },
+        Answer::Drills {
+            reports: vec![drill()],
+            fault: Some(text()),
+            plans: vec![drill_plan()],
         },
         Answer::Status(Box::new(status())),
     ]
@@ -659,7 +848,13 @@ fn errors() -> Vec<Error> {
         Error::PlanChanged,
         Error::NoFull,
         Error::NoReplica { url: text() },
+        Error::Hook { reason: text() },
+        Error::NoHook { event: text() },
+        Error::BadHook { reason: text() },
+        Error::NoSchedule { number: 1 },
+        Error::BadSchedule { reason: text() },
         Error::NotElsewhere { places: text() },
+        Error::Unfilled { files: 1, bytes: 2 },
         Error::PruneInterrupted { states: 1 },
         Error::VerifyInterrupted,
         Error::TimedOut { what: text() },
@@ -691,10 +886,15 @@ fn is_above(request: &Request, answer: &Answer, error: &Error) {
         Request::Release { .. } | Request::Deleted { .. } | Request::Log { .. } => {}
         Request::Rules { .. } => {}
         Request::Policy { .. } | Request::Prune { .. } | Request::Verify { .. } => {}
-        Request::Export { .. } => {}
+        Request::Export { .. } | Request::Fill => {}
         Request::SetReplica { .. } | Request::RemoveReplica { .. } | Request::Replicas => {}
         Request::News { .. } | Request::ReplicaTold { .. } => {}
-        Request::SetAlarm { .. } => {}
+        Request::AddSchedule { .. } | Request::RemoveSchedule { .. } => {}
+        Request::Schedules | Request::ScheduleTold { .. } => {}
+        Request::SetHook { .. } | Request::RemoveHook { .. } => {}
+        Request::Hooks | Request::HookEnded { .. } => {}
+        Request::SetAlarm { .. } | Request::SetFirst { .. } => {}
+        Request::Drills | Request::DrillEnded { .. } | Request::SetDrills { .. } => {}
         Request::Undoable { .. } | Request::Undo { .. } => {}
         Request::BeginRun { .. } | Request::EndRun { .. } => {}
         Request::Purge { .. } | Request::Sizes => {}
@@ -702,7 +902,9 @@ fn is_above(request: &Request, answer: &Answer, error: &Error) {
     match answer {
         Answer::Snapshot(_) | Answer::Page { .. } | Answer::Done | Answer::Status(_) => {}
         Answer::Deleted { .. } | Answer::DeletedPage { .. } | Answer::LogPage { .. } => {}
-        Answer::Rules { .. } => {}
+        Answer::Rules { .. } | Answer::Drills { .. } => {}
+        Answer::Hooks { .. } => {}
+        Answer::Added { .. } | Answer::Schedules { .. } => {}
         Answer::Replicas { .. } | Answer::News { .. } | Answer::Synced { .. } => {}
         Answer::State(_) | Answer::Diff { .. } => {}
         Answer::Doings { .. } | Answer::Events { .. } | Answer::Found { .. } => {}
@@ -725,7 +927,10 @@ fn is_above(request: &Request, answer: &Answer, error: &Error) {
         | Error::PurgeFolder { .. }
         | Error::PurgeLink { .. }
         | Error::PlanChanged => {}
+        Error::Hook { .. } | Error::NoHook { .. } | Error::BadHook { .. } => {}
+        Error::NoSchedule { .. } | Error::BadSchedule { .. } => {}
         Error::NoFull | Error::NoReplica { .. } | Error::NotElsewhere { .. } => {}
+        Error::Unfilled { .. } => {}
     }
 }
 

@@ -14,13 +14,21 @@ impl Live {
     /// What the backing directory says.
     pub fn setattr(&self, cx: &Context, ino: u64, set: &SetAttributes) -> Answer<Attributes> {
         let inode = self.inode(ino)?;
+        let empties = self.before_setattr(cx, &inode, set.size)?;
+        let actor = match set.size {
+            Some(_) => self.remover(cx),
+            None => self.actor(cx),
+        };
         let _lock = self.lock(cx, &[&inode])?;
         let path = self.path(&inode)?;
         if let Some(size) = set.size {
             if inode.kind != Kind::File {
                 return Err(Stop::Errno(libc::EINVAL));
             }
-            self.resize(cx, &inode, size)?;
+            self.resize(cx, &inode, size, &actor)?;
+            if empties {
+                self.emptied(&inode)?;
+            }
         }
         let others = set.mode.is_some()
             || set.uid.is_some()
@@ -28,9 +36,7 @@ impl Live {
             || set.atime.is_some()
             || set.mtime.is_some();
         if others {
-            let _held = self
-                .recorder
-                .attributes(&inode, What::ATTRIBUTES, &self.actor(cx))?;
+            let _held = self.recorder.attributes(&inode, What::ATTRIBUTES, &actor)?;
             if set.uid.is_some() || set.gid.is_some() {
                 backing::chown_fd(path.as_fd(), set.uid, set.gid)?;
             }
@@ -132,6 +138,7 @@ impl Live {
         change: impl FnOnce(std::os::fd::BorrowedFd<'_>) -> std::io::Result<()>,
     ) -> Answer<()> {
         let inode = self.inode(ino)?;
+        self.before_change(cx, &[&inode])?;
         let path = self.path(&inode)?;
         let _lock = self.lock(cx, &[&inode])?;
         let what = What::XATTRS.with(What::ATTRIBUTES);
@@ -149,6 +156,10 @@ impl Live {
         let inode = self.inode(ino)?;
         if !matches!(inode.kind, Kind::File | Kind::Dir) {
             return Err(Stop::Errno(libc::ENOTTY));
+        }
+        if !input.is_empty() {
+            // It may be one that denies us to write to the file.
+            self.before_write(cx, &inode)?;
         }
         let file = self.inodes.data(&inode, false)?;
         let _lock = self.lock(cx, &[&inode])?;

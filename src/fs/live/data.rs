@@ -3,7 +3,7 @@
 use super::Live;
 use crate::backing;
 use crate::capture::ContentChange;
-use crate::format::record::Kind;
+use crate::format::record::{Actor, Kind};
 use crate::fs::{Answer, Context, Stop, Writer};
 use crate::inodes::Inode;
 use crate::limits;
@@ -25,11 +25,19 @@ impl Live {
     ///
     /// # Errors
     /// What the backing directory says.
-    pub fn read(&self, ino: u64, offset: u64, size: u32, out: &mut Vec<u8>) -> Answer<()> {
+    pub fn read(
+        &self,
+        cx: &Context,
+        ino: u64,
+        offset: u64,
+        size: u32,
+        out: &mut Vec<u8>,
+    ) -> Answer<()> {
         let inode = self.file(ino)?;
-        let hook = self.before_read.lock().clone();
-        if let Some(hook) = hook {
-            hook.before_read(&inode, offset, u64::from(size))?;
+        if let Some(fill) = self.fill()
+            && fill.read(cx, &inode, offset, size, out)?
+        {
+            return Ok(());
         }
         let file = self.inodes.data(&inode, false)?;
         out.clear();
@@ -60,6 +68,7 @@ impl Live {
         kill: bool,
     ) -> Answer<u32> {
         let inode = self.file(ino)?;
+        self.before_write(cx, &inode)?;
         let file = self.inodes.data(&inode, true)?;
         let by_kernel = by != Writer::Caller && cx.pid == 0;
         let (uid, gid) = if by_kernel {
@@ -81,11 +90,17 @@ impl Live {
     }
 
     /// Sets the size.
-    pub(super) fn resize(&self, cx: &Context, inode: &Arc<Inode>, size: u64) -> Answer<()> {
+    pub(super) fn resize(
+        &self,
+        cx: &Context,
+        inode: &Arc<Inode>,
+        size: u64,
+        actor: &Arc<Actor>,
+    ) -> Answer<()> {
         let file = self.inodes.data(inode, true)?;
         let _held = self
             .recorder
-            .content(inode, &ContentChange::Resize(size), &self.actor(cx))?;
+            .content(inode, &ContentChange::Resize(size), actor)?;
         let kill = cx.uid != 0;
         Ok(backing::as_caller(cx.uid, cx.gid, None, kill, || {
             backing::truncate(file.as_fd(), size)
@@ -119,6 +134,7 @@ impl Live {
         mode: i32,
     ) -> Answer<()> {
         let inode = self.file(ino)?;
+        self.before_write(cx, &inode)?;
         let file = self.inodes.data(&inode, true)?;
         let _lock = self.lock(cx, &[&inode])?;
         let change = ContentChange::Range(offset..offset.saturating_add(len));
@@ -136,6 +152,15 @@ impl Live {
     pub fn lseek(&self, ino: u64, offset: u64, whence: i32) -> Answer<u64> {
         let inode = self.file(ino)?;
         let file = self.inodes.data(&inode, false)?;
+        if self.is_unfilled(&inode) {
+            // It is not known yet where its holes are.
+            let size = self.stat(&inode)?.size;
+            return match whence {
+                _ if offset >= size => Err(Stop::Errno(libc::ENXIO)),
+                libc::SEEK_DATA => Ok(offset),
+                _ => Ok(size),
+            };
+        }
         Ok(backing::seek(file.as_fd(), offset, whence)?)
     }
 
@@ -153,6 +178,18 @@ impl Live {
         len: u64,
     ) -> Answer<u32> {
         let (source, target) = (self.file(from)?, self.file(to)?);
+        if self.is_unfilled(&source) {
+            let piece = u32::try_from(len)
+                .unwrap_or(u32::MAX)
+                .min(limits::MAX_WRITE);
+            let mut bytes = Vec::new();
+            self.read(cx, from, from_offset, piece, &mut bytes)?;
+            return match bytes.is_empty() {
+                true => Ok(0),
+                false => self.write(cx, to, to_offset, &bytes, Writer::Caller, cx.uid != 0),
+            };
+        }
+        self.before_write(cx, &target)?;
         let input = self.inodes.data(&source, false)?;
         let output = self.inodes.data(&target, true)?;
         let len = len.min(limits::COPY_PIECE);

@@ -4,13 +4,14 @@
 use super::Live;
 use crate::backing::{self, DirStream, RawEntry};
 use crate::format::record::Kind;
-use crate::fs::{Answer, DirPlusSink, DirSink, Stop};
+use crate::fs::{Answer, Context, DirPlusSink, DirSink, Stop};
 use crate::id::FileId;
 use crate::inodes::Inode;
 use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::os::fd::AsFd;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Streams that are kept open.
 const STREAMS_MAX: usize = 64;
@@ -51,8 +52,9 @@ impl Streams {
 }
 
 impl Live {
-    fn stream(&self, inode: &Arc<Inode>, offset: u64) -> Answer<Stream> {
+    fn stream(&self, cx: &Context, inode: &Arc<Inode>, offset: u64) -> Answer<Stream> {
         if offset == 0 {
+            self.list(cx, inode)?;
             // A number may come back with another directory behind it.
             self.streams.drop_stream(inode.ino);
         }
@@ -65,9 +67,15 @@ impl Live {
     ///
     /// # Errors
     /// What the backing directory says.
-    pub fn readdir(&self, ino: u64, offset: u64, sink: &mut dyn DirSink) -> Answer<()> {
+    pub fn readdir(
+        &self,
+        cx: &Context,
+        ino: u64,
+        offset: u64,
+        sink: &mut dyn DirSink,
+    ) -> Answer<()> {
         let inode = self.directory(ino)?;
-        let stream = self.stream(&inode, offset)?;
+        let stream = self.stream(cx, &inode, offset)?;
         let mut stream = stream.lock();
         Ok(stream.read(offset, &mut |entry| {
             let kind = entry.kind.unwrap_or(Kind::File);
@@ -79,9 +87,15 @@ impl Live {
     ///
     /// # Errors
     /// What the backing directory says.
-    pub fn readdirplus(&self, ino: u64, offset: u64, sink: &mut dyn DirPlusSink) -> Answer<()> {
+    pub fn readdirplus(
+        &self,
+        cx: &Context,
+        ino: u64,
+        offset: u64,
+        sink: &mut dyn DirPlusSink,
+    ) -> Answer<()> {
         let inode = self.directory(ino)?;
-        let stream = self.stream(&inode, offset)?;
+        let stream = self.stream(cx, &inode, offset)?;
         let mut stream = stream.lock();
         let mut stop = None;
         let mut taken = 0u64;
@@ -131,7 +145,12 @@ impl Live {
             Err(error) if error.raw_os_error() == Some(libc::ENOENT) => return Ok(true),
             Err(error) => return Err(error.into()),
         };
-        let taken = sink.plus(entry.cookie, &entry.name, &self.entry(&inode, &stat));
+        let mut shown = self.entry(&inode, &stat);
+        if self.is_unlisted(&inode) {
+            // Its names come when somebody looks it up: whoever wants anything of it has to.
+            (shown.entry_ttl, shown.attr_ttl) = (Duration::ZERO, Duration::ZERO);
+        }
+        let taken = sink.plus(entry.cookie, &entry.name, &shown);
         if taken {
             self.inodes.count_lookup(&inode);
         }

@@ -8,6 +8,7 @@ use crate::history::path;
 use crate::id::Epoch;
 use rustix::thread::gettid;
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
+use std::time::{Duration, Instant};
 
 fn number(variable: &str, usual: u64) -> u64 {
     let said = std::env::var(variable).ok();
@@ -271,6 +272,23 @@ fn a_snapshot_that_is_given_up_leaves_no_name() {
         .snapshot(new("s"), Patience::ENDLESS)
         .expect("a snapshot");
     scene.end();
+}
+
+#[test]
+fn what_is_asked_for_after_the_end_is_refused_at_once() {
+    let scene = Scene::new(|_| {});
+    let ino = scene.make("file");
+    scene.recorder().finish(&|_| {}).expect("recorded");
+    let at_most = Patience {
+        until: Some(Instant::now() + Duration::from_secs(20)),
+        cancelled: &|| false,
+    };
+    let made = scene.recorder().snapshot(new("s"), at_most);
+    assert!(matches!(made, Err(CaptureError::Cancelled)), "{made:?}");
+    scene.recorder().sync(at_most).expect("all is recorded");
+    scene.write(ino, 0, b"later");
+    let synced = scene.recorder().sync(at_most);
+    assert!(matches!(synced, Err(CaptureError::Cancelled)), "{synced:?}");
 }
 
 #[test]

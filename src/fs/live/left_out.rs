@@ -11,7 +11,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 fn ino(live: &Live, parent: u64, name: &str) -> u64 {
-    let entry = live.lookup(parent, name.as_bytes()).expect("a look-up");
+    let entry = live
+        .lookup(&super::scene::CALLER, parent, name.as_bytes())
+        .expect("a look-up");
     entry.attributes.expect("it is there").ino
 }
 

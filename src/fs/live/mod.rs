@@ -8,6 +8,7 @@
 mod attributes;
 mod data;
 mod dirs;
+mod fill;
 mod names;
 #[cfg(test)]
 mod troubled_store;
@@ -20,18 +21,11 @@ use crate::id::FileId;
 use crate::inodes::track::Identity;
 use crate::inodes::{Inode, Inodes};
 use crate::limits;
-use parking_lot::{Mutex, MutexGuard};
+use parking_lot::MutexGuard;
 use std::os::fd::{BorrowedFd, OwnedFd};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
-/// Called before content is read: a recovery that is under way fills the file there.
-pub trait BeforeRead: Send + Sync {
-    /// Makes sure that the bytes are there.
-    ///
-    /// # Errors
-    /// What the reader gets.
-    fn before_read(&self, inode: &Arc<Inode>, offset: u64, len: u64) -> Answer<()>;
-}
+pub use fill::Fill;
 
 /// A live directory, as the view of the past needs to know it.
 #[derive(Clone, Debug)]
@@ -48,30 +42,24 @@ pub struct Live {
     recorder: Arc<Recorder>,
     inodes: Arc<Inodes>,
     streams: dirs::Streams,
-    before_read: Mutex<Option<Arc<dyn BeforeRead>>>,
+    fill: OnceLock<Arc<dyn Fill>>,
 }
 
 impl Live {
     /// The live tree of a recorder's directory.
     pub fn new(recorder: Arc<Recorder>) -> Arc<Live> {
         let inodes = recorder.inodes().clone();
-        let before_read = Mutex::new(None);
         Arc::new(Live {
             recorder,
             inodes,
             streams: dirs::Streams::default(),
-            before_read,
+            fill: OnceLock::new(),
         })
     }
 
     /// Who records the changes.
     pub fn recorder(&self) -> &Arc<Recorder> {
         &self.recorder
-    }
-
-    /// Says who is asked before content is read.
-    pub fn set_before_read(&self, hook: Arc<dyn BeforeRead>) {
-        *self.before_read.lock() = Some(hook);
     }
 
     /// What the view of the past needs to know of a live directory.
@@ -104,10 +92,14 @@ impl Live {
     ///
     /// # Errors
     /// What the backing directory says.
-    pub fn lookup(&self, parent: u64, name: &[u8]) -> Answer<Entry> {
+    pub fn lookup(&self, cx: &Context, parent: u64, name: &[u8]) -> Answer<Entry> {
         let directory = self.directory(parent)?;
         match self.inodes.find_new(&directory, name) {
-            Ok((inode, stat)) => Ok(self.hand_out(&inode, &stat)),
+            Ok((inode, stat)) => {
+                let listed = self.list_first(cx, &inode, stat);
+                let stat = listed.inspect_err(|_| self.inodes.unpin(&inode))?;
+                Ok(self.hand_out(&inode, &stat))
+            }
             Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Ok(Entry {
                 attributes: None,
                 entry_ttl: limits::TTL,
@@ -195,7 +187,7 @@ impl Live {
             gid: stat.gid,
             rdev: device_for_kernel(stat.rdev),
             size: stat.size,
-            blocks: stat.blocks,
+            blocks: self.blocks(inode, stat),
             blksize,
             atime: stat.atime,
             mtime: stat.mtime,
@@ -224,11 +216,15 @@ impl Live {
     }
 
     fn stat(&self, inode: &Inode) -> Answer<Stat> {
-        Ok(inode.stat(self.root())?)
+        Ok(self.inodes.stat(inode)?)
     }
 
     fn actor(&self, cx: &Context) -> Arc<Actor> {
         self.recorder.actor(cx.pid, cx.uid)
+    }
+
+    fn remover(&self, cx: &Context) -> Arc<Actor> {
+        self.recorder.remover(cx.pid, cx.uid)
     }
 
     /// Takes the `io` locks of all files, each once, in ascending order.
@@ -325,7 +321,7 @@ mod tests {
         let Some((_, Dirent::Present { id, .. })) = found else {
             panic!("it was recorded")
         };
-        let entry = live.lookup(1, b"old").expect("it is there");
+        let entry = live.lookup(&cx, 1, b"old").expect("it is there");
         let ino = entry.attributes.expect("attributes").ino;
         live.unlink(&cx, 1, b"old").expect("it can be removed");
         live.forget(ino, 1);

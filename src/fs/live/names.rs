@@ -90,6 +90,7 @@ impl Live {
         make: impl FnOnce(BorrowedFd<'_>) -> io::Result<Option<OwnedFd>>,
     ) -> Answer<Entry> {
         let directory = self.directory(parent)?;
+        self.before_change(cx, &[&directory])?;
         let path = self.path(&directory)?;
         let _locks = self.lock(cx, &[&directory])?;
         let names = [NameChange {
@@ -129,6 +130,7 @@ impl Live {
     pub fn link(&self, cx: &Context, ino: u64, parent: u64, name: &[u8]) -> Answer<Entry> {
         let inode = self.inode(ino)?;
         let directory = self.directory(parent)?;
+        self.before_change(cx, &[&inode, &directory])?;
         let (file, into) = (self.path(&inode)?, self.path(&directory)?);
         let _locks = self.lock(cx, &[&inode, &directory])?;
         let names = [NameChange {
@@ -210,6 +212,8 @@ impl Live {
         child: &Arc<Inode>,
         remove: impl FnOnce() -> io::Result<()>,
     ) -> Answer<()> {
+        self.before_change(cx, &[spot.directory, child])?;
+        let actor = self.remover(cx);
         let _locks = self.lock(cx, &[spot.directory, child])?;
         let dies = spot.dies();
         if dies {
@@ -218,11 +222,12 @@ impl Live {
         }
         let names = [spot.change()];
         let touched = [Touch { inode: child, dies }];
-        let deed = self.recorder.names(&names, &touched, self.actor(cx))?;
+        let deed = self.recorder.names(&names, &touched, actor)?;
         match remove() {
             Ok(()) => {
                 deed.settle(spot.directory, spot.name, None);
                 if dies {
+                    self.unfilled_died(child);
                     deed.died(child);
                 } else {
                     self.left(child, spot.directory, spot.name);
@@ -313,6 +318,11 @@ impl Live {
         };
         let mut concerned = vec![source.directory, target.directory, moved];
         concerned.extend(&target.child);
+        self.before_change(cx, &concerned)?;
+        let actor = match &target.child {
+            Some(_) => self.remover(cx),
+            None => self.actor(cx),
+        };
         let _locks = self.lock(cx, &concerned)?;
         // Two names of one file: Linux does nothing then.
         if target
@@ -340,7 +350,6 @@ impl Live {
             let dies = dies || exchange && self.leaves(target, source);
             touched.push(Touch { inode: other, dies });
         }
-        let actor = self.actor(cx);
         let deed = self.recorder.names(&names, &touched, actor)?;
         if let Err(error) = rename() {
             deed.undone(&names);
@@ -370,6 +379,7 @@ impl Live {
         }
         if let Some(other) = &target.child {
             if target.dies() {
+                self.unfilled_died(other);
                 deed.died(other);
             } else {
                 self.left(other, target.directory, target.name);
@@ -426,7 +436,10 @@ impl Live {
                     let place = Some((source.directory, source.name));
                     self.inodes.set_place(other, place);
                 }
-                (false, true) => self.recorder.died_unnoted(other),
+                (false, true) => {
+                    self.unfilled_died(other);
+                    self.recorder.died_unnoted(other);
+                }
                 (false, false) => self.left(other, target.directory, target.name),
             }
         }

@@ -1,5 +1,7 @@
-//! The live tree over a store that fails at every step there is, fills up, or does not answer: no
-//! operation fails or waits, and history finds by itself what happened meanwhile.
+//! The live tree over a store that fails at every step there is, or fills up, or (`hanging`) does not
+//! answer: no operation fails or waits, and history finds by itself what happened meanwhile.
+
+mod hanging;
 
 use super::*;
 use crate::capture::{CaptureError, NewSnapshot, Options, Patience};
@@ -31,7 +33,19 @@ const BIG: usize = 20 << 20;
 
 impl Scene {
     fn new(options: Options) -> Scene {
+        let scene = Scene::importing(options, |_| {});
+        scene
+            .live
+            .recorder()
+            .sync(Patience::ENDLESS)
+            .expect("the scan ends");
+        scene
+    }
+
+    /// The first import has begun; with more in the directory than usual.
+    fn importing(options: Options, fill: impl FnOnce(&std::path::Path)) -> Scene {
         let dir = tempfile::tempdir().expect("a folder");
+        fill(dir.path());
         for name in ["old", "gone", "from", "over", "cut"] {
             std::fs::write(dir.path().join(name), name.repeat(100)).expect("a file");
         }
@@ -41,7 +55,6 @@ impl Scene {
         let backing = crate::backing::Backing::open(dir.path()).expect("a directory");
         let recorder = Recorder::start(Arc::new(backing), store.clone(), options);
         let recorder = recorder.expect("a recorder");
-        recorder.sync(Patience::ENDLESS).expect("the scan ends");
         let live = Live::new(recorder);
         Scene {
             dir,
@@ -52,7 +65,10 @@ impl Scene {
     }
 
     fn ino(&self, name: &str) -> u64 {
-        let entry = self.live.lookup(1, name.as_bytes()).expect("it is there");
+        let entry = self
+            .live
+            .lookup(&CALLER, 1, name.as_bytes())
+            .expect("it is there");
         entry.attributes.expect("attributes").ino
     }
 
@@ -240,228 +256,4 @@ fn a_read_that_fails_at_any_step_stops_history_alone() {
         kv.fail_reads_after(n);
     });
     assert!(steps >= 2, "only {steps} reads");
-}
-
-#[test]
-fn a_store_that_does_not_answer_keeps_nobody_waiting() {
-    let scene = Scene::new(Options {
-        settle: Duration::ZERO,
-        ..options()
-    });
-    scene.overwrite("big", &vec![8; 1 << 20]);
-    scene
-        .live
-        .recorder()
-        .sync(Patience::ENDLESS)
-        .expect("recorded");
-    scene.kv.hold(true);
-    // With such a `settle` each cuts, and the first keeps the committer in the store.
-    scene.overwrite("old", b"1");
-    scene.overwrite("old", b"2");
-    scene.wait_for("a call that lasts", || {
-        scene.store.longest_call() >= limits::STORE_SLOW
-    });
-    for round in 0..16 {
-        scene.overwrite("old", &[b'a' + round]);
-    }
-    scene.overwrite("big", &vec![9; BIG]);
-    scene.truncate("big");
-    scene.live.unlink(&CALLER, 1, b"big").expect("unlink");
-    scene.wait_for("history to stop", || scene.is_stopped());
-    scene.overwrite("old", b"nothing is kept of this");
-    let lasting = scene.store.open_gap().expect("known at once");
-    assert_eq!(lasting.reason, "the store does not answer");
-    scene.kv.hold(false);
-    scene.must_resume("the store does not answer");
-    scene.end();
-}
-
-/// What a state holds of `big`, or `None` if its content was lost.
-fn big_in(history: &History, epoch: crate::id::Epoch) -> Option<Vec<u8>> {
-    let view = history.view();
-    let found = path::child(&view, epoch, FileId::ROOT, b"big");
-    let inode = found.expect("read").expect("recorded").inode;
-    let mut out = Vec::new();
-    let (mut at, size) = (0, inode.size);
-    while at < size {
-        let mut piece = Vec::new();
-        let read = history.read(&view, inode.content, size, at, 1 << 20, &mut piece);
-        if read.is_err() {
-            return None;
-        }
-        at += piece.len() as u64;
-        out.append(&mut piece);
-    }
-    Some(out)
-}
-
-#[test]
-fn what_is_destroyed_while_it_is_read_is_lost_and_never_half_recorded() {
-    let scene = Scene::new(Options {
-        settle: Duration::ZERO,
-        hooks: crate::capture::Hooks {
-            stash_bytes: 4096,
-            ..crate::capture::Hooks::default()
-        },
-        ..options()
-    });
-    scene.kv.hold(true);
-    // Two states that hold other bytes of it, both still to be recorded; a capture of the first
-    // is stopped in the midst.
-    scene.overwrite("big", &[8; 2000]);
-    scene.overwrite("old", b"1");
-    scene.overwrite("old", b"2");
-    scene.overwrite("big", &[8; 3000]);
-    scene.overwrite("old", b"3");
-    scene.wait_for("a call that lasts", || {
-        scene.store.longest_call() >= limits::STORE_SLOW
-    });
-    let ino = scene.ino("big");
-    scene.wait_for("the writer to go on without it", || {
-        let bytes = vec![9; BIG];
-        let written = scene
-            .live
-            .write(&CALLER, ino, 0, &bytes, Writer::Caller, false);
-        written.is_ok_and(|written| written as usize == BIG)
-    });
-    assert!(!scene.is_stopped(), "the store has not hung for so long");
-    scene.kv.hold(false);
-    scene
-        .live
-        .recorder()
-        .sync(Patience::ENDLESS)
-        .expect("recorded");
-    let history = History::new(scene.store.clone());
-    let states = history
-        .view()
-        .epochs(crate::id::Epoch::NONE, crate::id::Epoch::MAX, 100)
-        .expect("read");
-    let start = |eights: usize| {
-        let mut bytes = vec![7; BIG];
-        bytes[..eights].fill(8);
-        bytes
-    };
-    let real = [start(0), start(2000), start(3000), vec![9; BIG]];
-    let mut lost = 0;
-    for (epoch, ..) in states {
-        match big_in(&history, epoch) {
-            Some(bytes) => assert!(real.contains(&bytes), "a state that never was"),
-            None => lost += 1,
-        }
-    }
-    assert!(lost > 0, "nothing was destroyed");
-    scene.end();
-}
-
-#[test]
-fn while_one_file_is_recorded_for_long_others_are_kept_without_waiting() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let hold = folder.path().join("hold");
-    let scene = Scene::new(Options {
-        settle: Duration::ZERO,
-        hooks: crate::capture::Hooks {
-            hold: Some(hold.clone()),
-            ..crate::capture::Hooks::default()
-        },
-        ..options()
-    });
-    let states = || {
-        let (none, all) = (crate::id::Epoch::NONE, crate::id::Epoch::MAX);
-        scene
-            .store
-            .view()
-            .epochs(none, all, 1000)
-            .expect("read")
-            .len()
-    };
-    let before = states();
-    std::fs::write(&hold, "").expect("a file");
-    for round in 0..100_u8 {
-        // Each destroys what the one before has written.
-        scene.overwrite("old", &[round; 300]);
-    }
-    std::fs::remove_file(&hold).expect("our file");
-    scene
-        .live
-        .recorder()
-        .sync(Patience::ENDLESS)
-        .expect("recorded");
-    assert!(states() >= before + 100, "{} states", states() - before);
-    scene.end();
-}
-
-#[test]
-fn a_full_memory_keeps_nobody_waiting_for_a_store_that_does_not_answer() {
-    let scene = Scene::new(Options {
-        settle: Duration::ZERO,
-        hooks: crate::capture::Hooks {
-            stash_bytes: 8 << 20,
-            ..crate::capture::Hooks::default()
-        },
-        ..options()
-    });
-    scene.kv.hold(true);
-    scene.overwrite("big", &[8; 2000]);
-    scene.overwrite("old", b"1");
-    scene.overwrite("old", b"2");
-    scene.wait_for("a call that lasts", || {
-        scene.store.longest_call() >= limits::STORE_SLOW
-    });
-    // More than the memory that there is as long as the store answers.
-    let (ino, piece) = (scene.ino("big"), vec![9; 1 << 20]);
-    for at in 0..20 {
-        let written = scene
-            .live
-            .write(&CALLER, ino, at << 20, &piece, Writer::Caller, false);
-        let written = written.expect("a live operation neither fails nor waits");
-        assert_eq!(written as usize, piece.len());
-    }
-    assert!(!scene.is_stopped(), "the store has not hung for so long");
-    scene.kv.hold(false);
-    scene
-        .live
-        .recorder()
-        .sync(Patience::ENDLESS)
-        .expect("recorded");
-    scene.must_be_recorded("all");
-    assert_eq!(scene.live.recorder().status().lost_files, 0);
-    scene.end();
-}
-
-#[test]
-fn beyond_the_bound_of_notes_nobody_waits_for_a_store_that_does_not_answer() {
-    let scene = Scene::new(Options {
-        settle: Duration::ZERO,
-        hooks: crate::capture::Hooks {
-            pending_weight: 10 * limits::EPOCH_WEIGHT,
-            ..crate::capture::Hooks::default()
-        },
-        ..options()
-    });
-    scene.kv.hold(true);
-    scene.overwrite("old", b"1");
-    scene.overwrite("old", b"2");
-    scene.wait_for("a call that lasts", || {
-        scene.store.longest_call() >= limits::STORE_SLOW
-    });
-    let (old, over) = (scene.ino("old"), scene.ino("over"));
-    for round in 0..50_u8 {
-        // The first cuts, the second notes one more file.
-        for ino in [old, over] {
-            let written = scene
-                .live
-                .write(&CALLER, ino, 0, &[round; 300], Writer::Caller, false);
-            assert_eq!(written, Ok(300), "round {round}");
-        }
-    }
-    assert!(!scene.is_stopped(), "the store has not hung for so long");
-    scene.kv.hold(false);
-    scene
-        .live
-        .recorder()
-        .sync(Patience::ENDLESS)
-        .expect("recorded");
-    scene.must_be_recorded("all");
-    assert_eq!(scene.live.recorder().status().lost_files, 0);
-    scene.end();
 }

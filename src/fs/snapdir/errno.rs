@@ -56,7 +56,7 @@ impl From<StoreError> for Stop {
                 return Stop::Errno(libc::EBUSY);
             }
             StoreError::Full => libc::ENOSPC,
-            StoreError::Busy | StoreError::Stale => libc::EAGAIN,
+            StoreError::Busy | StoreError::Stale | StoreError::Filling => libc::EAGAIN,
             StoreError::Interrupted => libc::EINTR,
             StoreError::Locked { .. }
             | StoreError::NewerFormat { .. }
@@ -115,6 +115,10 @@ impl From<CaptureError> for Stop {
             CaptureError::NotElsewhere(places) => {
                 log::warn!("the snapshot was made, but is not at {places} yet");
                 libc::EIO
+            }
+            CaptureError::Hook(reason) => {
+                log::warn!("no snapshot: the hook before-snapshot failed: {reason}");
+                libc::ECANCELED
             }
             CaptureError::Stopped(reason) => {
                 log::warn!("no snapshot: history is not being recorded: {reason}");

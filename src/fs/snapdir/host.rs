@@ -5,7 +5,8 @@ use crate::capture::actor;
 use crate::capture::{CaptureError, NewSnapshot, Patience, Recorder};
 use crate::format::record::Snapshot;
 use crate::fs::live::{Live, LiveDir};
-use crate::fs::{Answer, Context};
+use crate::fs::{Answer, Context, Stop};
+use crate::id::Hash;
 use crate::time::Timestamp;
 use std::sync::Arc;
 use std::time::Instant;
@@ -41,6 +42,11 @@ pub trait Host: Send + Sync {
 
     /// The wall clock.
     fn now(&self) -> Timestamp;
+
+    /// A chunk is not here. Of a recovery that is under way: asks for it.
+    fn want(&self, _: Hash) -> Option<Stop> {
+        None
+    }
 }
 
 /// The program itself.
@@ -74,5 +80,9 @@ impl Host for Mounted {
 
     fn now(&self) -> Timestamp {
         Timestamp::now()
+    }
+
+    fn want(&self, hash: Hash) -> Option<Stop> {
+        Some(self.live.fill()?.want(hash))
     }
 }

@@ -38,15 +38,16 @@ use crate::capture::Recorder;
 use crate::format::record::{Content, FileTime, Kind};
 use crate::fs::live::Live;
 use crate::fs::{Answer, Attributes, Context, Entry, ROOT, SetAttributes, Stop, VIRTUAL, WaitsFor};
-use crate::history::{Found, History, Seek};
+use crate::history::{Found, History, HistoryError, Seek};
 use crate::id::{Epoch, FileId};
 use crate::limits;
-use crate::store::View;
+use crate::store::{ListWatcher, StoreError, View};
 use crate::time::{TimeZone, Timestamp};
 use cursors::Cursors;
 use errno::{HANGS, NO_ENTRY, NOT_ALLOWED, READ_ONLY, STALE};
 use node::{Node, Nodes, Place};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 /// How `.snapshots` is offered.
@@ -74,6 +75,8 @@ pub struct SnapDir {
     nodes: Nodes,
     cursors: Cursors,
     looked_at: past::LookedAt,
+    /// The kernel is told when the list of snapshots changes.
+    watched: AtomicBool,
 }
 
 impl SnapDir {
@@ -103,7 +106,34 @@ impl SnapDir {
             nodes: Nodes::default(),
             cursors: Cursors::new(),
             looked_at: past::LookedAt::new(),
+            watched: AtomicBool::new(false),
         })
+    }
+
+    /// From now on `tell` says to the kernel that what it keeps of this node is not true any more, and
+    /// must not wait for an answer; `None`: nobody does.
+    pub fn watch_list(&self, tell: Option<Box<dyn Fn(u64) + Send + Sync>>) {
+        let told = tell.is_some();
+        if !told {
+            self.watched.store(false, Ordering::Release);
+        }
+        let tell = tell.map(|tell| -> ListWatcher { Box::new(move || tell(TOP.proposal())) });
+        self.history.store().watch_list(tell);
+        self.watched.store(told, Ordering::Release);
+    }
+
+    /// A view and a link never change, only their names come and go.
+    fn attr_ttl(&self, node: &Node) -> Duration {
+        match node {
+            // The kernel would ask at each step of a path through it.
+            Node::Top { host: ROOT } if self.watched.load(Ordering::Acquire) => limits::LIST_TTL,
+            Node::Top { .. }
+            | Node::Checkpoints { .. }
+            | Node::Day { .. }
+            | Node::Deltas { .. }
+            | Node::Past { .. } => Duration::ZERO,
+            _ => limits::TTL,
+        }
     }
 
     /// Whether the store answers at once.
@@ -209,7 +239,7 @@ impl SnapDir {
         let node = self.node(ino)?;
         let mut attributes = self.attributes(&self.history.view(), &node, None)?;
         attributes.ino = ino;
-        Ok((attributes, attr_ttl(&node)))
+        Ok((attributes, self.attr_ttl(&node)))
     }
 
     /// Never.
@@ -268,9 +298,17 @@ impl SnapDir {
             return Ok(());
         }
         let (content, length) = self.content(&view, ino)?;
-        Ok(self
-            .history
-            .read(&view, content, length, offset, size, out)?)
+        let read = self.history.read(&view, content, length, offset, size, out);
+        read.map_err(|error| self.still_to_come(error))
+    }
+
+    /// What a recovery that is under way has still to bring is asked for.
+    fn still_to_come(&self, error: HistoryError) -> Stop {
+        let wanted = match &error {
+            HistoryError::Store(StoreError::Missing { hash }) => self.host.want(*hash),
+            _ => None,
+        };
+        wanted.unwrap_or_else(|| error.into())
     }
 
     /// SEEK_DATA and SEEK_HOLE.
@@ -294,7 +332,8 @@ impl SnapDir {
             };
         }
         let (content, length) = self.content(&view, ino)?;
-        let found = self.history.seek(&view, content, length, offset, seek)?;
+        let found = self.history.seek(&view, content, length, offset, seek);
+        let found = found.map_err(|error| self.still_to_come(error))?;
         found.ok_or(Stop::Errno(libc::ENXIO))
     }
 
@@ -346,7 +385,7 @@ impl SnapDir {
     /// Counts a look-up and says what was found.
     fn entry(&self, view: &View<'_>, node: Node, found: Option<Found>) -> Answer<Entry> {
         let mut attributes = self.attributes(view, &node, found.as_ref())?;
-        let (entry_ttl, attr_ttl) = (entry_ttl(&node), attr_ttl(&node));
+        let (entry_ttl, attr_ttl) = (entry_ttl(&node), self.attr_ttl(&node));
         attributes.ino = self.nodes.claim(node);
         Ok(Entry {
             attributes: Some(attributes),
@@ -489,6 +528,9 @@ impl SnapDir {
     }
 }
 
+/// `.snapshots` of the root.
+const TOP: Node = Node::Top { host: ROOT };
+
 /// A state never changes, so what is not in it never will be.
 const NEVER: Entry = Entry {
     attributes: None,
@@ -511,18 +553,6 @@ fn entry_ttl(node: &Node) -> Duration {
             ..
         } => limits::NAME_TTL,
         _ => Duration::ZERO,
-    }
-}
-
-/// A view and a link never change, only their names come and go.
-fn attr_ttl(node: &Node) -> Duration {
-    match node {
-        Node::Top { .. }
-        | Node::Checkpoints { .. }
-        | Node::Day { .. }
-        | Node::Deltas { .. }
-        | Node::Past { .. } => Duration::ZERO,
-        _ => limits::TTL,
     }
 }
 

@@ -110,7 +110,7 @@ impl Store {
         Ok(())
     }
 
-    fn add_missing_pieces(&self, list: Hash, damaged: &mut HashSet<Hash>) {
+    pub(super) fn add_missing_pieces(&self, list: Hash, damaged: &mut HashSet<Hash>) {
         let is_list = |entry: IndexEntry| entry.is_list;
         if !self.index_entry(list).ok().flatten().is_some_and(is_list) {
             return;
@@ -195,7 +195,7 @@ impl Store {
 
     /// Whether the store has what a hash names, and that is as it should be. Not asked of what is
     /// in memory.
-    fn is_whole(&self, hash: Hash) -> bool {
+    pub(super) fn is_whole(&self, hash: Hash) -> bool {
         let Ok(Some(entry)) = self.index_entry(hash) else {
             return false;
         };
@@ -234,7 +234,7 @@ impl Store {
 
     /// Stores bytes under a number of their own, and has the index lead there. The references are
     /// counted later.
-    fn put_back(&self, hash: Hash, plain: &[u8], is_list: bool) -> Result<()> {
+    pub(super) fn put_back(&self, hash: Hash, plain: &[u8], is_list: bool) -> Result<()> {
         let envelope = value::pack_chunk(plain);
         let number = self.new_chunk_number()?;
         let entry = entry(number, &envelope, plain, is_list);

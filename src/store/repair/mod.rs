@@ -12,7 +12,10 @@
 
 mod content;
 mod counts;
+mod given;
 mod records;
+
+pub use given::{Given, GivenSet, Lacking};
 
 use super::verify::{Depth, Problem, Progress, Report};
 use super::{Result, SnapshotAction, Store};
@@ -90,6 +93,7 @@ impl Store {
         by_uid: u32,
         go_on: &dyn Fn(&Progress) -> bool,
     ) -> Result<Repaired> {
+        self.check_filled()?;
         // What is put back must not be put back behind a prune or a purge.
         let _turn = self.pruning.lock();
         let mut repaired = Repaired::default();

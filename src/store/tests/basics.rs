@@ -127,6 +127,33 @@ fn a_sealed_epoch_is_not_written_again() {
 }
 
 #[test]
+fn what_is_put_away_is_not_in_the_log_of_the_database_any_more() {
+    let mut disk = OnDisk::new();
+    let log = |disk: &OnDisk| {
+        let files = std::fs::read_dir(disk.path().join("rocks")).unwrap();
+        let files = files.map(|file| file.unwrap());
+        let logs = files.filter(|file| file.path().extension().is_some_and(|kind| kind == "log"));
+        logs.map(|log| log.metadata().unwrap().len()).sum::<u64>()
+    };
+    disk.store().commit(whole(1)).unwrap();
+    let little = log(&disk);
+    disk.store().put_away().unwrap();
+    assert_eq!(log(&disk), little);
+    let inodes = (2..20_000).map(|id| (FileId(id), inode(Content::Empty, 0)));
+    let commit = Commit {
+        inodes: inodes.collect(),
+        ..whole(2)
+    };
+    disk.store().commit(commit).unwrap();
+    assert!(log(&disk) > limits::LOG_KEPT);
+    disk.store().put_away().unwrap();
+    assert!(log(&disk) < little, "{} bytes", log(&disk));
+    disk.reopen();
+    let view = disk.store().view();
+    assert!(view.inode_at(FileId(19_999), Epoch(2)).unwrap().is_some());
+}
+
+#[test]
 fn names_are_given_changed_and_taken() {
     on_both(|store| {
         let first = snapshot(store, 1);

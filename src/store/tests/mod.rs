@@ -5,6 +5,7 @@ mod basics;
 mod chunks;
 mod crash;
 mod damage;
+mod given;
 mod keeping;
 mod lost;
 mod matrix;

@@ -10,6 +10,7 @@ fn replica(url: &str, mode: ReplicaMode) -> Replica {
         mode,
         password: PasswordSource::None,
         limit: None,
+        keep: 60,
         added: Timestamp(1),
         by_uid: 7,
     }

@@ -163,6 +163,7 @@ impl Store {
     /// # Errors
     /// As `verify`.
     pub fn verify_to(&self, depth: Depth, go_on: &dyn Fn(&Progress) -> bool) -> Result<Report> {
+        self.check_filled()?;
         let (view, sealed, sum) = {
             let committer = self.committer.lock();
             (self.view(), committer.sealed, committer.sum.clone())

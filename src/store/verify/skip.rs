@@ -35,54 +35,102 @@ pub(in crate::store) fn readable(
 
 /// The first key behind the part that can't be read and in which `at` lies, or before which it
 /// stands; `None`: nothing behind it can be read. `reads` says whether it can be read from a key on.
+///
+/// It is looked for from `at` on, byte after byte, not from afar: there may be other such parts further
+/// on, and what lies between is not to be given up with them.
 pub(in crate::store) fn behind(reads: &dyn Fn(&[u8]) -> bool, at: &[u8]) -> Option<Vec<u8>> {
+    let real = at.len();
     let mut at = at.to_vec();
     at.resize(DEPTH.max(at.len()), 0);
+    // Behind the key itself next to nothing stands: there larger steps do.
+    let end_of_part =
+        |prefix: &[u8], begin: u8| end_of_part(reads, prefix, begin, prefix.len() >= real);
     // The longest part of the key behind which it can be read again.
-    let (mut prefix, mut good) = (0..at.len())
-        .rev()
-        .filter(|len| at[*len] < u8::MAX)
-        .map(|len| (at[..len].to_vec(), step(&at[..len], at[len])))
-        .find(|(_, next)| reads(next))?;
+    let (mut prefix, (mut low, mut high)) = (0..at.len()).rev().find_map(|len| {
+        let prefix = at[..len].to_vec();
+        let found = end_of_part(&prefix, at[len])?;
+        Some((prefix, found))
+    })?;
     // From there back, byte by byte.
-    while prefix.len() < DEPTH {
-        let begin = u16::from(at.get(prefix.len()).copied().unwrap_or(0));
-        let (mut low, mut high) = (begin, u16::from(good[prefix.len()]));
-        while high - low > 1 {
-            let middle = low + (high - low) / 2;
-            let mut key = prefix.clone();
-            key.push(u8::try_from(middle).unwrap_or(u8::MAX));
-            if reads(&key) {
-                high = middle;
-                good = key;
-            } else {
-                low = middle;
-            }
-        }
-        prefix.push(u8::try_from(low).unwrap_or(u8::MAX));
-        if !at.starts_with(&prefix) {
-            at.clone_from(&prefix);
-        }
-        // Behind this prefix it can be read; within it, perhaps earlier.
-        let mut last = prefix.clone();
-        last.push(u8::MAX);
-        if !reads(&last) {
+    loop {
+        let mut good = prefix.clone();
+        good.push(high);
+        prefix.push(low);
+        if prefix.len() >= DEPTH {
             return Some(good);
         }
-        good = last;
+        let begin = match at.starts_with(&prefix) {
+            true => at[prefix.len()],
+            false => 0,
+        };
+        match end_of_part(&prefix, begin) {
+            Some(found) => (low, high) = found,
+            None => return Some(good),
+        }
     }
-    Some(good)
 }
 
-fn step(prefix: &[u8], byte: u8) -> Vec<u8> {
-    let mut next = prefix.to_vec();
-    next.push(byte + 1);
-    next
+/// Of the bytes that may follow a prefix: one from which on it can't be read, `begin` or later, and the
+/// next, from which on it can. `hastily`: not every byte is tried.
+fn end_of_part(
+    reads: &dyn Fn(&[u8]) -> bool,
+    prefix: &[u8],
+    begin: u8,
+    hastily: bool,
+) -> Option<(u8, u8)> {
+    let reads_from = |byte: u8| {
+        let mut key = prefix.to_vec();
+        key.push(byte);
+        reads(&key)
+    };
+    let mut low = begin;
+    let mut step = 1_u8;
+    let mut high = loop {
+        let next = low.saturating_add(step);
+        if next == low {
+            return None;
+        }
+        if reads_from(next) {
+            break next;
+        }
+        low = next;
+        if hastily {
+            step = step.saturating_mul(2);
+        }
+    };
+    while high - low > 1 {
+        let middle = low + (high - low) / 2;
+        match reads_from(middle) {
+            true => high = middle,
+            false => low = middle,
+        }
+    }
+    Some((low, high))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_can_be_read_between_two_such_parts_is_not_skipped() {
+        let key = |n: u64| n.to_be_bytes().to_vec();
+        let parts = [(7, 8), (20, 22), (300, 1000), (1100, 90_000)];
+        // Seeking to a key reads what stands from there on.
+        let reads = |from: &[u8]| {
+            let bad = |(from_n, to_n): &(u64, u64)| {
+                from > &key(from_n - 1)[..] && from <= &key(to_n - 1)[..]
+            };
+            !parts.iter().any(bad)
+        };
+        for (before, after) in parts {
+            let found = behind(&reads, &key(before - 1)).unwrap();
+            assert!(
+                found > key(after - 1) && found <= key(after),
+                "behind {before} to {after}: {found:?}"
+            );
+        }
+    }
 
     #[test]
     fn the_end_of_what_can_not_be_read_is_found_to_the_key() {

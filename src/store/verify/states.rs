@@ -92,13 +92,6 @@ impl Verify<'_> {
             .flatten()
     }
 
-    /// The sum of the records of the newest epoch, which is this one; `None` as of `count_state`.
-    pub fn sum_at(&mut self, epoch: Epoch) -> Option<LtHash> {
-        self.sum.0 = epoch;
-        self.count_state(epoch)?;
-        self.newest.take()
-    }
-
     fn state(&mut self, epoch: Epoch, counted: Hash) {
         let header = match self.store_view.header(epoch) {
             Ok(header) => header,

@@ -19,7 +19,10 @@ fn single_paths_come_back_with_the_packs_that_they_need_and_no_history() {
         backup(&sandbox, &[]).ok();
     }
     let to = sandbox.join("only");
-    let told = recover(&sandbox, &to, &["--json", "dir/file-3"]).ok();
+    recover(&sandbox, &to, &["--jobs", "0", "dir/file-3"])
+        .exits(2)
+        .says("a number from 1 to 64");
+    let told = recover(&sandbox, &to, &["--json", "--jobs", "2", "dir/file-3"]).ok();
     let told = told.json();
     let summary = told.last().expect("a summary");
     assert_eq!(
@@ -92,6 +95,40 @@ fn what_is_wanted_first_is_there_first_and_the_rest_follows() {
         "{summary}"
     );
     whole.must_equal(&Tree::read(&to), super::RECOVERED, "the directory");
+    // What the directory itself says of it came with the data.
+    let policy = |args: &[&str]| {
+        let policy = Cmd::rewindfs().arg("policy").arg(sandbox.work());
+        policy.args(args).run()
+    };
+    policy(&["--first", "/other/", "--first", "*.none"])
+        .ok()
+        .says("recovered first      /other/, *.none");
+    policy(&["--no-first", "*.none"]).ok();
+    policy(&["--no-first", "*.none"])
+        .exits(2)
+        .says("nothing comes first by");
+    let log = Cmd::rewindfs().arg("list").arg(sandbox.work());
+    log.arg("--log")
+        .run()
+        .ok()
+        .says("set the policy: /other/ first");
+    backup(&sandbox, &[]).ok();
+    let packs = || {
+        let listed = Cmd::sh("ls -1tr */* | head -1");
+        listed.within(place(&sandbox).join("packs")).run()
+    };
+    let oldest = place(&sandbox).join("packs").join(packs().ok().lines()[0]);
+    let bytes = fs::read(&oldest).expect("a pack");
+    let mut flipped = bytes.clone();
+    flipped[99] ^= 1;
+    write(&oldest, &flipped);
+    let third = sandbox.join("third");
+    recover(&sandbox, &third, &[]).exits(2).says("damaged");
+    assert_eq!(names(&third), ["other"]);
+    write(&oldest, &bytes);
+    recover(&sandbox, &third, &[]).ok();
+    let again = Cmd::rewindfs().arg("policy").arg(&third).run();
+    again.ok().says("recovered first      /other/");
     recover(&sandbox, &sandbox.join("bad"), &["--first", ""])
         .exits(2)
         .says("matches nothing");

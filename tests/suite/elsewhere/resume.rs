@@ -15,14 +15,14 @@ use std::process::Child;
 use std::time::Duration;
 
 /// Says which files were opened, and how often.
-struct Opened {
+pub struct Opened {
     fd: i32,
     names: HashMap<i32, String>,
 }
 
 impl Opened {
     /// From now on, of all files below a folder.
-    fn watch(folder: &Path) -> Opened {
+    pub fn watch(folder: &Path) -> Opened {
         // No memory of ours is touched by these calls but the names, which end with a zero.
         let fd = unsafe { libc::inotify_init1(libc::IN_NONBLOCK | libc::IN_CLOEXEC) };
         assert!(fd >= 0);
@@ -41,7 +41,7 @@ impl Opened {
     }
 
     /// What was opened since this was last asked.
-    fn take(&self) -> Vec<String> {
+    pub fn take(&self) -> Vec<String> {
         let mut found = Vec::new();
         let mut buffer = [0_u8; 1 << 16];
         loop {

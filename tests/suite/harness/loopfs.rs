@@ -36,6 +36,12 @@ impl LoopFs {
             .arg(&image)
             .run()
             .ok();
+        LoopFs::of_image(sandbox, name, kind, options)
+    }
+
+    /// Mounts one that was made before, and freed.
+    pub fn of_image(sandbox: &Sandbox, name: &str, kind: &str, options: &str) -> LoopFs {
+        let image = sandbox.join(&format!("{name}.image"));
         let point = sandbox.join(name);
         std::fs::create_dir_all(&point).expect("a mount point");
         // mount(8) makes the loop device with autoclear: it is freed by umount.

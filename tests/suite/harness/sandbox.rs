@@ -3,6 +3,7 @@
 
 use super::mount::{self, Mounted};
 use super::run::Cmd;
+use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Once;
@@ -40,6 +41,20 @@ impl Sandbox {
     /// A path in the folder.
     pub fn join(&self, name: &str) -> PathBuf {
         self.path().join(name)
+    }
+
+    /// A command in place of ssh, for `ssh://` places on this machine: it takes the host, then what a
+    /// shell there is to run.
+    pub fn rsh(&self) -> PathBuf {
+        let bin = Path::new(env!("CARGO_BIN_EXE_rewindfs")).parent();
+        let line = format!(
+            "#!/bin/sh\nshift\nPATH={}:$PATH exec sh -c \"$*\"\n",
+            bin.expect("a folder").display()
+        );
+        let rsh = self.join("rsh");
+        fs::write(&rsh, line).expect("a command");
+        fs::set_permissions(&rsh, fs::Permissions::from_mode(0o755)).expect("chmod");
+        rsh
     }
 
     /// The working directory.

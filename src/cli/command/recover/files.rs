@@ -14,6 +14,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 
 /// What was written.
+#[derive(Default)]
 pub struct Written {
     pub tally: Tally,
     pub is_interrupted: bool,

@@ -70,7 +70,7 @@ pub fn matching(
     Ok(matched)
 }
 
-fn each(
+pub(super) fn each(
     view: &View<'_>,
     at: Epoch,
     dir: &Found,

@@ -10,6 +10,7 @@ use std::io::{Write, stderr};
 
 /// A place that answers.
 pub struct Found {
+    url: String,
     repository: Repository,
     catalog: Catalog,
 }
@@ -17,6 +18,8 @@ pub struct Found {
 /// A place with the set that is to be recovered.
 #[derive(Clone, Copy)]
 pub struct Chosen<'a> {
+    /// As it was given.
+    pub url: &'a str,
     pub repository: &'a Repository,
     pub catalog: &'a Catalog,
     pub set: &'a SetRecord,
@@ -52,6 +55,7 @@ fn open_one(args: &args::Recover, url: &str) -> Result<Found, Error> {
     };
     let catalog = repository.catalog()?;
     Ok(Found {
+        url: url.to_owned(),
         repository,
         catalog,
     })
@@ -69,12 +73,14 @@ pub fn choose<'a>(args: &args::Recover, found: &'a [Found]) -> Result<Vec<Chosen
     let mut chosen = Vec::new();
     let mut failed = None;
     for Found {
+        url,
         repository,
         catalog,
     } in found
     {
         match choose::choose(args, repository, catalog) {
             Ok(set) => chosen.push(Chosen {
+                url,
                 repository,
                 catalog,
                 set,

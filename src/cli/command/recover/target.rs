@@ -6,6 +6,7 @@ use super::places::Chosen;
 use crate::cli::args;
 use crate::cli::error::Error;
 use crate::cli::past;
+use crate::cli::quote::quote;
 use crate::control::{folder, open};
 use crate::format::transfer::Recovering;
 use crate::id::Epoch;
@@ -28,6 +29,8 @@ pub struct Target {
     pub under_way: PathBuf,
     /// Where commands about the directory look for it.
     place: PathBuf,
+    /// It is in use before all is there.
+    hot: bool,
     /// Only a few paths are wanted: the store goes when it was used.
     passing: bool,
 }
@@ -70,18 +73,19 @@ impl Target {
         };
         let mut under_way = store.clone().into_os_string();
         under_way.push(UNDER_WAY);
-        let passing = !args.paths.is_empty();
+        let passing = args.is_part();
         if passing {
             under_way.push(format!("-{}", std::process::id()));
         }
         let target = Target {
+            hot: args.hot,
             passing,
             under_way: under_way.into(),
             dir,
             store,
             place,
         };
-        if args.paths.is_empty() {
+        if !args.is_part() {
             target.check_free()?;
         }
         Ok(target)
@@ -90,6 +94,13 @@ impl Target {
     /// That nothing is there which would be mixed with what comes back, but for an earlier try.
     fn check_free(&self) -> Result<(), Error> {
         for store in [&self.store, &self.place] {
+            if self.hot && Store::peek_is_filling(store).unwrap_or(false) {
+                return Err(Error::Usage(format!(
+                    "{} is being recovered already, and goes on when it is mounted: rewindfs mount {}",
+                    self.dir.display(),
+                    quote(&self.dir)
+                )));
+            }
             if store.symlink_metadata().is_ok() {
                 return Err(Error::Usage(format!(
                     "{} is there already: a history that goes on is not written over; move it \
@@ -147,6 +158,15 @@ impl Target {
                 places.find_map(|place| of_place(&noted, place))
             });
             if let Some(begun) = begun {
+                if store.is_filling() != self.hot {
+                    return Err(Error::Usage(format!(
+                        "{} was begun {} --hot: say it so again, or remove {} and what is in {}",
+                        self.dir.display(),
+                        if self.hot { "without" } else { "with" },
+                        self.under_way.display(),
+                        self.dir.display()
+                    )));
+                }
                 restore::remove_temporary(&Folder::new(self.open_dir()?));
                 return Ok((store, begun));
             }
@@ -198,10 +218,13 @@ impl Target {
     }
 
     /// The store becomes that of the directory.
-    pub fn keep(&self, store: &Arc<Store>, epoch: Epoch) -> Result<(), Error> {
+    /// `epoch`: what was written into it; `None`: nothing is noted of the files, or that was done.
+    pub fn keep(&self, store: &Arc<Store>, epoch: Option<Epoch>) -> Result<(), Error> {
         let backing = open::directory(&self.dir)?;
         open::check_directory(store, &self.store, &backing, &self.dir, true)?;
-        if store.view().newest_epoch().ok().flatten() == Some(epoch) {
+        if let Some(epoch) = epoch
+            && store.view().newest_epoch().ok().flatten() == Some(epoch)
+        {
             files::note_live(store, &backing, epoch)?;
         }
         backing.sync().map_err(|source| Error::File {

@@ -34,6 +34,7 @@ fn status() -> Status {
             files: 3,
             bytes: 1 << 20,
             states: 1,
+            seconds: 4,
             scan: Some(Scan {
                 first: true,
                 files: 10,
@@ -101,6 +102,8 @@ fn status() -> Status {
         },
         checked: None,
         replicas: Vec::new(),
+        schedules: Vec::new(),
+        filling: None,
         copies: vec![],
         problems: vec!["1 file can't be read".into()],
     };
@@ -151,6 +154,8 @@ fn the_page_speaks_in_the_words_of_the_user() {
          files in src; before: alarm-2026-11-20-101503, held until 2026-11-20 10:15:03 +00:00\n\
          hint          2026-11-20 10:15:03 +00:00: out made most\n\
          history       2 snapshots (1 held), 30 checkpoints since 2026-11-20 10:15:03 +00:00\n\
+         recoverable   from 2026-11-20 10:15:03 +00:00 to 2026-11-20 10:15:03 +00:00; changes of \
+         the last 4 s are not recorded yet\n\
          store         /.p.rewind, 3.0 MiB for 8.0 MiB that were recorded (6.0 MiB new, \
          compressed 3.0:1); 4.0 GiB free of 8.0 GiB\n\
          copies        none: protects against people and programs, not against the loss of \
@@ -177,7 +182,7 @@ fn json_has_the_documented_fields() {
          \"waits\":{\"file\":[0,3],\"bytes\":[],\"states\":[],\"removed\":[]}},\
          \"dead\":false,\
          \"last_recorded\":\"2026-11-20T10:15:03.123456789Z\",\
-         \"not_recorded\":{\"files\":3,\"bytes\":1048576,\"states\":1,\
+         \"not_recorded\":{\"files\":3,\"bytes\":1048576,\"states\":1,\"seconds\":4,\
          \"scan\":{\"first\":true,\"files\":10,\"bytes\":2048}},\
          \"left_out\":{\"unreadable\":[{\"path\":\"a\",\"reason\":\"permission denied\"}],\
          \"files_left_out\":1,\"shadowed\":[\"sub\"],\

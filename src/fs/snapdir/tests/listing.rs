@@ -1,6 +1,7 @@
 //! Listings, and what the kernel may keep of them.
 
 use super::*;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 #[test]
 fn listings_are_whole_whatever_fits_in_a_reply() {
@@ -240,13 +241,68 @@ fn a_snapshot_of_a_scan_comes_into_view_when_the_scan_is_whole() {
     assert_eq!(errno(scene.lookup(scene.top, "first")), libc::ENOENT);
     assert_eq!(errno(scene.lookup(scene.top, "latest")), libc::ENOENT);
     let before = mtime();
+    let told = watch(&scene);
     store
         .finish_scan(scan, EpochState::Whole)
         .expect("finished");
+    assert!(told.load(Ordering::SeqCst) > 0);
     assert_eq!(
         scene.names(scene.top, 9),
         [&OURS[..3], &["latest"], &OURS[3..], &["first"]].concat()
     );
     assert_eq!(scene.target(scene.top, "latest"), "first");
     assert_ne!(mtime(), before);
+}
+
+/// How often the kernel would have been told that the list has changed.
+fn watch(scene: &Scene) -> Arc<AtomicU64> {
+    let told = Arc::<AtomicU64>::default();
+    let (count, top) = (Arc::clone(&told), scene.top);
+    scene.dir.watch_list(Some(Box::new(move |ino| {
+        assert_eq!(ino, top);
+        count.fetch_add(1, Ordering::SeqCst);
+    })));
+    told
+}
+
+#[test]
+fn who_keeps_the_listing_is_told_of_each_change() {
+    let scene = scene();
+    let kept = || {
+        let top = scene.dir.lookup_top(&ROOT_USER, ROOT).expect("there");
+        let asked = scene.dir.getattr(&ROOT_USER, scene.top).expect("there").1;
+        assert_eq!(top.attr_ttl, asked);
+        asked
+    };
+    assert_eq!(kept(), Duration::ZERO);
+    let told = watch(&scene);
+    assert_eq!(kept(), limits::LIST_TTL);
+    let mut before = 0;
+    let mut more = |what: &str| {
+        let now = told.load(Ordering::SeqCst);
+        assert!(now > before, "{what}");
+        before = now;
+    };
+    scene
+        .dir
+        .mkdir(&ROOT_USER, scene.top, b"new")
+        .expect("made");
+    more("made");
+    let renamed = scene
+        .dir
+        .rename(&ROOT_USER, scene.top, b"new", scene.top, b"other");
+    renamed.expect("renamed");
+    more("renamed");
+    scene
+        .dir
+        .rmdir(&ROOT_USER, scene.top, b"other")
+        .expect("deleted");
+    more("deleted");
+    scene.dir.watch_list(None);
+    assert_eq!(kept(), Duration::ZERO);
+    scene
+        .dir
+        .mkdir(&ROOT_USER, scene.top, b"new")
+        .expect("made");
+    assert_eq!(told.load(Ordering::SeqCst), before);
 }
