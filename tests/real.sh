@@ -30,6 +30,8 @@ steps=()
 step() {
     local name=$1 last=()
     [ ${#steps[@]} = 0 ] || last=(--link-dest="$folder/copies/${steps[-1]}")
+    # mkdir gives up after a while: the bulk is recorded before.
+    bounded 600 "$program" sync "$work"
     timeout 120 mkdir "$work/.snapshots/$name" || fail "no snapshot $name"
     # Without --link-dest on content: a file whose bytes changed under equal times must be copied.
     timeout 600 rsync -aHAX --modify-window=-1 --checksum "${last[@]}" "$work/" "$folder/copies/$name/"

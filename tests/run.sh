@@ -127,7 +127,7 @@ if [ -x "$program" ]; then
     part "decoders" 300 cargo test --release --test decoders
     # More threads than processors: most of the time a test waits for a time to pass.
     part "suite" $([ -n "$quick" ] && echo 170 || echo 1800) cargo test --release --test suite -- --test-threads 6
-    part "harness" 240 tests/harness.sh "$program" "$folder"
+    part "harness" 600 tests/harness.sh "$program" "$folder"
     if [ -n "$quick" ]; then
         part "fsx" 60 tests/fsx.sh "$program" "$folder" 1 5000
     else

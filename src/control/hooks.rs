@@ -32,7 +32,7 @@ const IN_THE_MOUNT: usize = 2;
 /// How often somebody who waits looks whether he still wants to.
 const LOOK: Duration = Duration::from_millis(50);
 /// Longer than a hook may take it is waited for, for the way there and back.
-const ON_THE_WAY: Duration = Duration::from_secs(2);
+const ON_THE_WAY: Duration = Duration::from_secs(5);
 /// What is left to make the snapshot of the time that somebody has.
 const FOR_THE_SNAPSHOT: Duration = Duration::from_secs(2);
 

@@ -435,8 +435,13 @@ mod tests {
             until(|| answers.lock().len() as u64 == [0, 34, 67, 100][rung as usize]);
         }
         until(|| traffic.handed_over.load(Ordering::SeqCst) == 0);
-        let waits = traffic.waits(WaitsFor::Bytes).expect("they are counted");
-        assert_eq!(waits.iter().sum::<u64>(), 100);
+        // A thread counts them after its request.
+        let counted = || {
+            let waits = traffic.waits(WaitsFor::Bytes).expect("they are counted");
+            waits.iter().sum::<u64>()
+        };
+        until(|| counted() >= 100);
+        assert_eq!(counted(), 100);
         assert_eq!(engine.parked(), 0);
         engine.stop();
     }

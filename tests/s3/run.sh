@@ -37,13 +37,18 @@ server() {
         source "$folder/server/environment"
         return
     fi
-    local port=${MOTO_PORT:-5977}
+    local port=${MOTO_PORT:-}
+    [ -n "$port" ] || port=$(python3 -c 'import socket
+s = socket.socket()
+s.bind(("127.0.0.1", 0))
+print(s.getsockname()[1])')
     setsid moto_server -H 127.0.0.1 -p "$port" > "$folder/server/log" 2>&1 < /dev/null &
     echo $! > "$folder/server/moto.pid"
     export AWS_ENDPOINT=http://127.0.0.1:$port AWS_ALLOW_HTTP=true AWS_REGION=us-east-1
     export AWS_ACCESS_KEY_ID=test AWS_SECRET_ACCESS_KEY=test
-    for _ in $(seq 100); do
+    for _ in $(seq 450); do
         ! curl -fsS -X PUT "$AWS_ENDPOINT/rewindfs" > /dev/null 2>&1 || return 0
+        kill -0 "$(cat "$folder/server/moto.pid")" 2> /dev/null || break
         sleep 0.2
     done
     fail "moto does not answer: $(cat "$folder/server/log")"

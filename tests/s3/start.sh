@@ -30,7 +30,7 @@ garage_of() { # number, arguments
 }
 
 until_it_answers() { # number
-    for _ in $(seq 100); do
+    for _ in $(seq 450); do
         garage_of "$1" node id > /dev/null 2>&1 && garage_of "$1" status > /dev/null 2>&1 && return
         sleep 0.2
     done

@@ -1,13 +1,15 @@
 //! The alarm: who destroys many files at once, or makes them unreadable, is named, and the state
 //! before is held. Work of every day raises none, or one a day.
 
-use crate::harness::{Cmd, Mounted, Run, Sandbox, noise, text, write};
+use crate::harness::{Cmd, Mounted, Run, Sandbox, noise, text, wait_for, write};
 use serde_json::Value;
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::Path;
 
 const OWNER: u32 = 1234;
+/// What a command does is in one state, however long it takes.
+const WHOLE: &str = "interval=1h";
 
 fn fill(folder: &Path, files: u64) {
     fs::create_dir_all(folder).expect("mkdir");
@@ -47,7 +49,7 @@ fn who_deletes_much_is_named_and_the_state_before_is_held() {
     let sandbox = Sandbox::new("alarm");
     fill(&sandbox.work().join("photos/trip"), 60);
     fill(&sandbox.work().join("other"), 60);
-    let mounted = sandbox.mount("");
+    let mounted = sandbox.mount(WHOLE);
     policy(&mounted, "--alarm 50")
         .ok()
         .says("alarm                from 50 files on");
@@ -77,15 +79,17 @@ fn who_deletes_much_is_named_and_the_state_before_is_held() {
             .says("deleted or overwrote 61 files in photos/trip");
     };
     seen(&mounted);
-    let log = text(sandbox.store().join("log"));
-    assert!(log.contains("alarm: rm (pid "), "{log}");
+    // A thread of its own writes it down.
+    wait_for("the line in the log", || {
+        text(sandbox.store().join("log")).contains("alarm: rm (pid ")
+    });
     // The same by the same in the same folder is said once a day; elsewhere it is news.
     fill(&mounted.join("photos/trip"), 60);
     mounted.sync();
     sh(&mounted, "rm -rf photos/trip");
     assert_eq!(alarms(&mounted).len(), 1);
     mounted.umount();
-    let mounted = sandbox.mount_now("");
+    let mounted = sandbox.mount_now(WHOLE);
     seen(&mounted);
     fill(&mounted.join("photos/trip"), 60);
     mounted.sync();
@@ -110,7 +114,7 @@ fn half_of_a_folder_is_much_and_less_is_not() {
         fill(&sandbox.work().join("large").join(sub), 150);
     }
     fill(&sandbox.work().join("much"), 700);
-    let mounted = sandbox.mount("");
+    let mounted = sandbox.mount(WHOLE);
     sh(&mounted, "rm -rf small");
     assert!(
         alarms(&mounted).is_empty(),
@@ -144,7 +148,7 @@ fn text_that_becomes_noise_raises_it() {
             noise(number, 4000),
         );
     }
-    let mounted = sandbox.mount("");
+    let mounted = sandbox.mount(WHOLE);
     let script = |body: &str| format!("python3 -c '\nimport os\nfor i in range(12):\n {body}'");
     // What was incompressible before, and what is text again, tells nothing.
     sh(
@@ -182,7 +186,7 @@ fn text_that_becomes_noise_raises_it() {
 fn what_destroys_nothing_raises_none() {
     let sandbox = Sandbox::new("alarm-none");
     fill(&sandbox.work().join("dir"), 80);
-    let mounted = sandbox.mount("");
+    let mounted = sandbox.mount(WHOLE);
     policy(&mounted, "--alarm 40").ok();
     sh(&mounted, "for f in dir/*; do echo more >> $f; done");
     sh(
@@ -218,7 +222,7 @@ fn what_destroys_nothing_raises_none() {
 fn a_state_that_would_be_pruned_is_held_all_the_same() {
     let sandbox = Sandbox::new("alarm-prune");
     fill(&sandbox.work().join("dir"), 60);
-    let mounted = sandbox.mount("");
+    let mounted = sandbox.mount(WHOLE);
     policy(
         &mounted,
         "--alarm 50 --keep-all 0 --keep-hourly 0 --keep-daily 0 --keep-weekly 0",
@@ -248,7 +252,7 @@ fn under_a_mount_by_root_everybody_hears_of_it_and_only_some_the_folder() {
         PermissionsExt::from_mode(0o700),
     )
     .expect("chmod");
-    let mounted = sandbox.mount("");
+    let mounted = sandbox.mount(WHOLE);
     policy(&mounted, "--alarm 50").ok();
     let program = sandbox.program();
     let by = |uid: u32, line: &str| {

@@ -3,10 +3,16 @@
 
 use crate::harness::calls::{Calls, counted};
 use crate::harness::mount::Mounted;
-use crate::harness::{Sandbox, write};
+use crate::harness::{Sandbox, fixtures, write};
+use rewindfs::limits::{CHUNK_MAX, NAME_TTL};
 use std::fs;
+use std::ops::Range;
+use std::os::unix::fs::{FileExt, PermissionsExt};
+use std::time::{Duration, Instant};
 
 const FILES: u64 = 200;
+/// Calls at the most to ask who it is: thread, process and 16 above them, four calls each.
+const ASKED: u64 = 72;
 /// What is asked and answered, and who wakes whom: counted by itself.
 const TRAFFIC: [i64; 4] = [
     libc::SYS_read,
@@ -16,8 +22,8 @@ const TRAFFIC: [i64; 4] = [
 ];
 
 /// Calls for each file, in hundredths: requests, and all others.
-/// Once in a second /proc is asked who it is: the bounds below leave room for that, not for one more
-/// call for each file.
+/// Once in a second /proc is asked who it is: the bounds below leave room for doing so once, not for one
+/// more call for each file.
 fn for_each(calls: &Calls) -> (u64, u64) {
     let requests = calls.get(&libc::SYS_writev).copied().unwrap_or(0);
     let others = calls
@@ -28,14 +34,33 @@ fn for_each(calls: &Calls) -> (u64, u64) {
 }
 
 fn count(mount: &Mounted, what: &str, at_most: (u64, u64), work: impl FnOnce()) {
+    count_through(mount, what, at_most, None, work);
+}
+
+/// The same by paths with a name that the kernel keeps for so long, and then asks for once more.
+fn count_through(
+    mount: &Mounted,
+    what: &str,
+    at_most: (u64, u64),
+    kept: Option<Duration>,
+    work: impl FnOnce(),
+) {
     let [daemon] = mount.daemons()[..] else {
         panic!("one process serves it")
     };
-    let calls = counted(daemon, "fuser-", work);
+    let mut took = Duration::ZERO;
+    let calls = counted(daemon, "fuser-", || {
+        let begun = Instant::now();
+        work();
+        took = begun.elapsed();
+    });
     let (requests, others) = for_each(&calls);
     println!("{what}: {requests} and {others}: {calls:?}");
+    let again = kept.map_or(0, |kept| took.as_millis() / kept.as_millis());
+    let again = FILES.min(u64::try_from(again).expect("a number")) * 100 / FILES;
+    let asked = took.as_secs() * ASKED * 100 / FILES;
     assert!(
-        requests <= at_most.0 && others <= at_most.1,
+        requests <= at_most.0 + again && others <= at_most.1 + asked + 2 * again,
         "{what}: {requests} requests and {others} other calls for 100 files, not {at_most:?}: {calls:?}"
     );
 }
@@ -80,6 +105,89 @@ fn a_file_takes_no_more_system_calls_than_it_must() {
     });
 }
 
+/// Bytes: read and hashed, new to the store, and these as they are stored.
+fn recorded(mount: &Mounted) -> [u64; 3] {
+    mount.sync();
+    let status = mount.command("status").arg("--json").run().ok().json();
+    let of = |name: &str| status[0]["store"][name].as_u64().expect("a number");
+    [of("recorded_bytes"), of("new_bytes"), of("stored_bytes")]
+}
+
+#[test]
+fn a_change_makes_it_read_and_hash_no_more_than_what_lies_around() {
+    const LARGE: usize = 8 << 20;
+    let around = u64::from(CHUNK_MAX);
+    let sandbox = Sandbox::new("cost-hashed");
+    let mount = sandbox.mount("");
+    mount.settled();
+    let (large, small) = (mount.join("large"), mount.join("small"));
+    let changed = |what: &str, hashed: Range<u64>, new: Range<u64>, work: &dyn Fn()| {
+        let before = recorded(&mount);
+        work();
+        let after = recorded(&mount);
+        let now: Vec<u64> = after
+            .iter()
+            .zip(before)
+            .map(|(now, then)| now - then)
+            .collect();
+        println!("{what}: {now:?}");
+        assert!(
+            hashed.contains(&now[0]),
+            "{what}: hashed {}, not {hashed:?}",
+            now[0]
+        );
+        assert!(new.contains(&now[1]), "{what}: new {}, not {new:?}", now[1]);
+        assert!(
+            now[2] <= now[1] + now[1] / 16 + 4096,
+            "{what}: stored {now:?}"
+        );
+        assert_eq!(now[1] == 0, now[2] == 0, "{what}: {now:?}");
+    };
+    let whole = LARGE as u64;
+    changed("all of it", whole..2 * whole, whole..2 * whole, &|| {
+        fs::write(&large, fixtures::noise(7, LARGE)).expect("it can be written");
+    });
+    let at = |offset: u64, bytes: &[u8]| {
+        let file = fs::File::options()
+            .write(true)
+            .open(&large)
+            .expect("it is there");
+        file.write_all_at(bytes, offset).expect("it can be written");
+    };
+    changed(
+        "4 KiB in the midst",
+        4096..3 * around,
+        4096..3 * around + 64_000,
+        &|| {
+            at(3 << 20, &fixtures::noise(8, 4096));
+        },
+    );
+    changed(
+        "4 KiB at the end",
+        4096..3 * around,
+        4096..3 * around + 64_000,
+        &|| {
+            at(whole, &fixtures::noise(9, 4096));
+        },
+    );
+    changed("the same once more", 1..3 * around, 0..1, &|| {
+        at(whole, &fixtures::noise(9, 4096))
+    });
+    changed("a small file", 10..11, 10..11, &|| {
+        write(&small, "some bytes")
+    });
+    changed("a copy of it", 10..11, 0..1, &|| {
+        write(mount.join("copy"), "some bytes")
+    });
+    changed("another name", 0..1, 0..1, &|| {
+        fs::rename(&large, mount.join("renamed")).expect("it can be renamed");
+    });
+    changed("another mode", 0..1, 0..1, &|| {
+        let mode = fs::Permissions::from_mode(0o600);
+        fs::set_permissions(mount.join("renamed"), mode).expect("it can be changed");
+    });
+}
+
 #[test]
 fn what_is_looked_at_in_a_snapshot_is_asked_for_once() {
     let sandbox = Sandbox::new("cost");
@@ -92,9 +200,11 @@ fn what_is_looked_at_in_a_snapshot_is_asked_for_once() {
     mount.settled();
     let folder = mount.past("first", "folder");
     // By its path each: `.snapshots` may change at any time, all else is in the caches.
-    count(&mount, "to look by path", (250, 150), || {
+    let look = || {
         for n in 0..FILES {
             fs::metadata(folder.join(format!("file-{n:04}"))).expect("it is there");
         }
-    });
+    };
+    let kept = Some(NAME_TTL);
+    count_through(&mount, "to look by path", (250, 150), kept, look);
 }

@@ -153,8 +153,9 @@ fn a_disk_that_can_not_read_is_trouble() {
     assert_eq!(sys::errno(&unread), libc::EIO);
     wait_for("what is only here", || world.is_sent());
     World::has_come(&world.sandbox, "good", "good");
-    let log = text(world.sandbox.join("store/log"));
-    assert!(log.contains("the disk of the live files fails"), "{log}");
+    wait_for("the line in the log", || {
+        text(world.sandbox.join("store/log")).contains("the disk of the live files fails")
+    });
     let World { mounted, .. } = world;
     mounted.umount();
     drop(disk);

@@ -287,7 +287,7 @@ fn what_a_drill_leaves_that_is_killed_the_next_one_clears() {
     world.drill(&[]).ok();
     assert_eq!(world.left(), left);
     child.kill().expect("kill");
-    assert!(wait(&mut child, Duration::from_secs(10)).is_some());
+    assert!(wait(&mut child, Duration::from_secs(60)).is_some());
     assert!(left[0].join("files/file-7").exists());
     wait_for("the end of its processes", || {
         world.drill(&[]).ok();
@@ -302,7 +302,7 @@ fn what_a_drill_leaves_that_is_killed_the_next_one_clears() {
         .spawn();
     wait_for("the check command", || under_way.exists());
     sys::kill(i32::try_from(child.id()).expect("a pid"), libc::SIGINT);
-    let status = wait(&mut child, Duration::from_secs(10)).expect("an end");
+    let status = wait(&mut child, Duration::from_secs(60)).expect("an end");
     assert_eq!(status.code(), Some(130));
     assert_eq!(world.left(), Vec::<PathBuf>::new());
 }

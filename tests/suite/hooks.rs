@@ -45,7 +45,8 @@ impl World {
     /// Has what happened written into a file of that name.
     fn noted(&self, event: &str, to: &str) -> PathBuf {
         let path = self.out.join(to);
-        let command = format!("env > {0}.new; mv {0}.new {0}", path.display());
+        // Two of them may be running at once.
+        let command = format!("env > {0}.$$; mv {0}.$$ {0}", path.display());
         self.hook(&["set", event, &command]).ok();
         path
     }
@@ -113,6 +114,7 @@ fn what_is_done_before_a_snapshot_is_in_it_and_runs_as_the_owner() {
         .says("there is no hook");
     world.snapshot("three").ok();
     assert_eq!(text(world.mounted.past("three", "dump")), "two\n");
+    wait_for("the third", || text(&after).contains("SNAPSHOT=three"));
     // Without a mount the command itself runs it.
     let World {
         mounted, sandbox, ..
@@ -164,7 +166,14 @@ fn one_that_hangs_or_waits_for_the_snapshot_keeps_nobody_for_long() {
     let began = Instant::now();
     let hang = ["set", "before-snapshot", "sleep 3600", "--timeout", "500ms"];
     world.hook(&hang).ok();
-    world.snapshot("one").exits(2).says("took more than 500 ms");
+    let refused = world.snapshot("one").exits(2);
+    // The second by who waits for it, when it is not begun in time.
+    let late = ["took more than 500 ms", "took too long and was given up"];
+    assert!(
+        late.iter().any(|why| refused.err.contains(why)),
+        "{}",
+        refused.err
+    );
     // It looks at what the kernel has locked until the snapshot is made: that can't come about.
     let inside = format!("ls {}", world.mounted.point.join(".snapshots").display());
     world
@@ -195,12 +204,13 @@ fn one_that_hangs_or_waits_for_the_snapshot_keeps_nobody_for_long() {
         .ok();
     world.snapshot("last").ok();
     wait_for("it", || left.exists() && !text(&left).is_empty());
+    // Now, since the next ones write it anew.
+    let pid = text(&left).trim().to_owned();
     // Nobody is left who waits, and the mount serves.
     fs::create_dir(world.mounted.past("five", "")).expect("mkdir");
     write(world.mounted.join("a"), "a");
     world.snapshot("six").ok();
     assert_eq!(text(world.mounted.past("six", "a")), "a");
-    let pid = text(&left).trim().to_owned();
     world.mounted.umount().ok();
     wait_for("its end", || {
         !std::path::Path::new(&format!("/proc/{pid}")).exists()

@@ -248,6 +248,10 @@ fn a_monitor_sees_what_is_still_without_content() {
     assert!(metrics::figure(port, "rewindfs_filling_bytes") > 400_000.0);
     assert_eq!(metrics::figure(port, "rewindfs_filling_trouble"), 0.0);
     assert_eq!(read(mounted.join("one")), noise(9, 100_000));
+    // Its bytes are told before they are in the file.
+    wait_for("its file to be filled", || {
+        metrics::figure(port, "rewindfs_filling_files") < 25.0
+    });
     assert_eq!(metrics::figure(port, "rewindfs_filling_files"), 24.0);
     wait_for("what is to be fetched", || {
         metrics::figures(port).contains("\nrewindfs_filling_rest_bytes ")

@@ -10,7 +10,8 @@ fn scene() -> (Sandbox, Mounted) {
         write(sandbox.work().join(format!("src/f{n}")), "content");
     }
     write(sandbox.work().join("notes"), "old\n");
-    let mounted = sandbox.mount("interval=100ms,settle=50ms");
+    // Nothing is recorded but when a test says so: its scripts are not cut in two.
+    let mounted = sandbox.mount("interval=1h,settle=1h");
     (sandbox, mounted)
 }
 
@@ -61,7 +62,7 @@ fn the_log_names_who_did_what_newest_first() {
 #[test]
 fn a_command_line_is_told_also_when_nothing_is_mounted() {
     let (sandbox, mounted) = scene();
-    let script = "echo one > first; sleep 0.5; mv src 'new src'; echo two > second";
+    let script = "echo one > first; sleep 2; mv src 'new src'; echo two > second";
     Cmd::new("sh")
         .args(["-c", script, "an-agent"])
         .within(&mounted.point)
@@ -70,7 +71,7 @@ fn a_command_line_is_told_also_when_nothing_is_mounted() {
     mounted.sync();
     let before = log(&mounted, "");
     assert!(
-        before.out.contains("echo one > first; sleep 0.5"),
+        before.out.contains("echo one > first; sleep 2"),
         "{}",
         before.out
     );
@@ -100,7 +101,8 @@ fn of_a_file_it_tells_the_versions_and_from_where_to_copy_them() {
     let (_sandbox, mounted) = scene();
     let by = |name: &str, script: &str| {
         let mut cmd = Cmd::new("sh");
-        cmd = cmd.args(["-c", &format!("{script}; sleep 0.3"), name]);
+        // Until its command line is read.
+        cmd = cmd.args(["-c", &format!("{script}; sleep 1"), name]);
         cmd.within(&mounted.point).run().ok();
         mounted.sync();
     };

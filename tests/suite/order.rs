@@ -10,7 +10,7 @@
 //! `tests/soak/order.sh ROUNDS` runs this for long.
 
 use crate::harness::run::wait;
-use crate::harness::{Cmd, Sandbox, mount, sized, sys, write};
+use crate::harness::{Cmd, Sandbox, mount, sized, sys, wait_for, write};
 use std::fs::{self, OpenOptions};
 use std::os::unix::fs::{MetadataExt, chown};
 use std::path::Path;
@@ -216,6 +216,15 @@ fn no_snapshot_and_no_checkpoint_holds_a_later_call_without_an_earlier_one() {
             std::thread::spawn(move || write_back(&root, meeting, &ended))
         })
         .collect();
+    // Each has begun: there is something to be in order.
+    let begun = |place: String| {
+        let first = fs::read(mounted.join(&format!("{place}/first")));
+        first.is_ok_and(|text| number(&text, "first") > 0)
+    };
+    wait_for("the chains to begin", || {
+        (0..CHAINS).all(|n| begun(n.to_string()))
+            && (0..MEETINGS).all(|n| begun(format!("meeting{n}")))
+    });
     // What is asserted waits until the chains have ended: else they would go on for ever.
     let made: Vec<std::io::Result<()>> = (0..rounds)
         .map(|n: u64| {

@@ -146,14 +146,15 @@ fn a_frozen_store_delays_no_live_operation_beyond_the_bound() {
             &frozen[..4],
             &control[..4]
         );
-        // One or two may have had bad luck with the machine: each freeze would hit one.
-        if frozen[2] > BOUND + control[2] {
+        // Some may have had bad luck with the machine: each freeze would hit one.
+        if frozen[FREEZES - 2] > BOUND + control[1] {
             slow.push(kind);
         }
     }
     assert!(slow.is_empty(), "the store delayed: {slow:?}");
+    // What holds the daemon up once may hit one operation of each kind.
     assert!(
-        frozen_waits <= control_waits + FREEZES as u64 / 2,
+        frozen_waits <= control_waits + KINDS.len() as u64,
         "{} / {}",
         frozen_report["mounted"]["waits"],
         control_report["mounted"]["waits"]

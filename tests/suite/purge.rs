@@ -207,7 +207,9 @@ fn a_mode_that_is_changed_brings_nothing_back_and_new_content_is_recorded() {
     // Nor did history stop for want of what was purged.
     assert_eq!(status["left_out"]["unrecorded"], serde_json::json!([]));
     command(&mounted.dir, "verify --data").ok();
-    assert!(!holds(&sandbox.store(), &noise(1, 100_000)[..64]));
+    wait_for("the bytes to go", || {
+        !holds(&sandbox.store(), &noise(1, 100_000)[..64])
+    });
     let file = fs::File::options().append(true).open(mounted.join("long"));
     std::io::Write::write_all(&mut file.expect("opened"), b"more").expect("written");
     write(&secret, "another");

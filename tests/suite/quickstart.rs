@@ -4,7 +4,7 @@
 
 use crate::harness::{Cmd, Mounted, Run, Sandbox, mount, text, write};
 use std::fs;
-use std::os::unix::fs::{PermissionsExt, chown};
+use std::os::unix::fs::chown;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -43,8 +43,13 @@ impl Stage {
     fn tool(&self, name: &str, script: &str) {
         let path = self.sandbox.join(name);
         fs::create_dir_all(path.parent().expect("a parent")).expect("mkdir");
-        write(&path, script);
-        fs::set_permissions(&path, PermissionsExt::from_mode(0o755)).expect("chmod");
+        // Copied by another process: a descriptor of ours, open for writing in a fork of another test,
+        // would make it "text file busy".
+        let source = self.sandbox.join("tool.source");
+        write(&source, script);
+        let install = Cmd::new("install").args(["-m", "755"]);
+        install.arg(&source).arg(&path).run().ok();
+        fs::remove_file(source).expect("rm");
     }
 
     /// The script with its arguments, behind what it runs in.

@@ -109,7 +109,11 @@ fn one_import(seed: u64, files: usize) {
     let sandbox = Sandbox::new("import");
     make_tree(&sandbox.work(), files);
     let then = Tree::read(&sandbox.work());
-    let mounted = sandbox.mount_now("settle=50ms,interval=100ms");
+    // The import comes to its end only after some changes, however slowly they begin.
+    let hold = sandbox.join("hold");
+    write(&hold, "");
+    let hooks = format!("hold={}", hold.display());
+    let mounted = sandbox.mount_now_with("settle=50ms,interval=100ms", &hooks);
     let (done, changes) = (AtomicBool::new(false), AtomicU64::new(0));
     std::thread::scope(|scope| {
         for thread in 0..3 {
@@ -122,7 +126,9 @@ fn one_import(seed: u64, files: usize) {
                 }
             });
         }
-        crate::harness::wait_for("the import", || !importing(&mounted));
+        wait_for("changes", || changes.load(Ordering::Relaxed) > 20);
+        fs::remove_file(&hold).expect("our folder");
+        wait_for("the import", || !importing(&mounted));
         done.store(true, Ordering::Relaxed);
     });
     let changes = changes.load(Ordering::Relaxed);

@@ -306,8 +306,13 @@ pub fn bad_disk(sandbox: &Sandbox) -> LoopFs {
         write(disk.path().join("work/bad"), &mark);
         write(disk.path().join("work/good"), "good");
     }
-    // Its checksums tell that a block is not what was written.
     let image = sandbox.join("disk.image");
+    // Another test may have a copy of the mount for a moment.
+    wait_for("the disk to be free", || {
+        let users = Cmd::new("losetup").arg("-j").arg(&image).run();
+        users.out.trim().is_empty()
+    });
+    // Its checksums tell that a block is not what was written.
     let bytes = read(&image);
     let at = bytes
         .windows(64)

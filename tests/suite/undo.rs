@@ -229,6 +229,15 @@ fn it_is_refused_where_it_would_not_be_recorded() {
     assert!(!sandbox.work().join("src").exists());
 }
 
+/// A script that can be run at once: copied by another process, since a descriptor of ours, open for
+/// writing in a fork of another test, would make it "text file busy".
+fn script_at(path: &Path, script: &str) {
+    let source = path.with_extension("source");
+    write(&source, script);
+    let install = Cmd::new("install").args(["-m", "755"]);
+    install.arg(&source).arg(path).run().ok();
+}
+
 fn has(path: &Path) -> bool {
     path.symlink_metadata().is_ok()
 }
@@ -238,12 +247,10 @@ fn by_process_and_by_name_with_all_that_they_started() {
     let (sandbox, mounted) = scene("undo-who");
     let before = tree(&mounted);
     let script = sandbox.join("my-agent");
-    write(
+    script_at(
         &script,
         "#!/bin/sh\necho $$ > \"$1\"\nrm -r src/deep\nsh -c 'mv src/f1 src/moved; rm src/f2'\n",
     );
-    fs::set_permissions(&script, std::os::unix::fs::PermissionsExt::from_mode(0o755))
-        .expect("chmod");
     let pid = sandbox.join("pid");
     let play = || {
         Cmd::new(&script)
@@ -370,7 +377,7 @@ fn a_run_ends_as_its_command_does_and_gets_its_signals() {
     let mut child = run(&["sh", "-c", script]).within(&mounted.point).spawn();
     wait_for("the command", || has(&mounted.join("begun")));
     crate::harness::sys::kill(i32::try_from(child.id()).expect("a pid"), libc::SIGTERM);
-    let status = crate::harness::run::wait(&mut child, Duration::from_secs(20)).expect("ended");
+    let status = crate::harness::run::wait(&mut child, Duration::from_secs(60)).expect("ended");
     assert_eq!(status.code(), Some(9));
     assert_eq!(text(mounted.join("told")), "told\n");
     mounted.umount();
@@ -379,9 +386,7 @@ fn a_run_ends_as_its_command_does_and_gets_its_signals() {
 /// What is done as an agent in a session of its own.
 fn agent_apart(sandbox: &Sandbox, mounted: &Mounted, script: &str) {
     let agent = sandbox.join("my-agent");
-    write(&agent, format!("#!/bin/bash\nset -eu\n{script}\n"));
-    fs::set_permissions(&agent, std::os::unix::fs::PermissionsExt::from_mode(0o755))
-        .expect("chmod");
+    script_at(&agent, &format!("#!/bin/bash\nset -eu\n{script}\n"));
     let run = Cmd::new("setsid").arg("--wait").arg(&agent);
     run.within(&mounted.point).run().ok();
 }
@@ -423,7 +428,7 @@ fn bytes_that_another_process_wrote_elsewhere_in_the_file_stay() {
     let sandbox = Sandbox::new("undo-bytes");
     write(sandbox.work().join("data"), "a".repeat(4 * 4096));
     // All of it is one state, until somebody asks for another.
-    let mounted = sandbox.mount("interval=1h");
+    let mounted = sandbox.mount("interval=1h,settle=1h");
     mounted.sync();
     let other = |script: &str| agent(&mounted, script);
     agent_apart(&sandbox, &mounted, &(page('X', 1) + &page('X', 4)));

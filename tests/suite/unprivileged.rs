@@ -51,7 +51,11 @@ impl Home {
     }
 
     fn mount(&self) -> Mounted {
-        self.sh("$R mount $W").ok();
+        self.mount_with("")
+    }
+
+    fn mount_with(&self, options: &str) -> Mounted {
+        self.sh(&format!("$R mount $W {options}")).ok();
         let mounted = Mounted::found(self.sandbox.work(), self.sandbox.work());
         self.sh("$R sync $W").ok();
         mounted
@@ -264,7 +268,8 @@ fn under_his_own_mount_much_that_goes_raises_the_alarm() {
     let home = Home::new("user-alarm");
     home.sh("mkdir $W/trip; for n in $(seq 60); do echo picture $n > $W/trip/p$n; done")
         .ok();
-    let mounted = home.mount();
+    // All of it is one state.
+    let mounted = home.mount_with("-o interval=1h");
     home.sh("$R policy $W --alarm 50; rm -r $W/trip; $R sync $W")
         .ok();
     let run = home.sh("$R status $W --json || [ $? = 1 ]").ok();

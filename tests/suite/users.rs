@@ -312,13 +312,18 @@ fn a_quota_is_an_error_of_the_caller() {
             (30, 0)
         })
     };
+    let free = || {
+        let sync = "sync -f .; btrfs filesystem sync .";
+        Cmd::sh(sync).within(disk.path()).run().ok();
+        let stat = rustix::fs::statvfs(disk.path()).expect("statvfs");
+        stat.f_bfree * stat.f_frsize
+    };
+    let before = free();
     let plain = fill_synced(&dir.join("plain"));
     assert_eq!(plain.1, libc::EDQUOT, "the plain disk");
     fs::remove_file(dir.join("plain")).expect("unlink");
-    Cmd::sh("sync -f .; btrfs filesystem sync .")
-        .within(disk.path())
-        .run()
-        .ok();
+    // Not while a process that another test is just starting still has the descriptor.
+    wait_for("the space to come back", || free() + (4 << 20) > before);
     let mut cmd = Cmd::rewindfs().arg("mount").arg(&dir);
     cmd = cmd.arg("--store").arg(sandbox.join("store"));
     cmd.run().ok();

@@ -95,6 +95,8 @@ impl Looking {
     }
 
     fn look(&mut self) {
+        // What ends while it is asked is not begun again because of an answer from before.
+        let under_way = self.under_way.lock().clone();
         let Ok(Answer::Schedules { schedules }) = ask(&self.folder, &Request::Schedules) else {
             return;
         };
@@ -107,7 +109,8 @@ impl Looking {
             probe.ended.store(!stays, Ordering::Release);
             stays
         });
-        for (schedule, turn) in schedules {
+        let rest = schedules.into_iter();
+        for (schedule, turn) in rest.filter(|(one, _)| !under_way.contains(&one.number)) {
             let hasty = match turn {
                 Turn::Now { hasty, .. } => hasty,
                 Turn::Later { .. } if self.has_succeeded(&schedule) => false,

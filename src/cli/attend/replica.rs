@@ -189,6 +189,8 @@ impl Attendant {
         let Some(repository) = &self.repository else {
             return Ok(());
         };
+        // Where the place was taken away, none is begun.
+        repository.is_the_same()?;
         let every = beat_every();
         let said = repository.beat(&Beat {
             store: facts.store,

@@ -21,10 +21,10 @@ const KEPT: [&str; 3] = ["TZ", "LANG", "LC_ALL"];
 /// Of what it says, so much is told.
 const SAID_MAX: usize = 500;
 /// How long what it said is waited for when it has ended: what it started may hold the pipe.
-const SAID_WAIT: Duration = Duration::from_millis(100);
+const SAID_WAIT: Duration = Duration::from_secs(1);
 
-/// The groups of processes that are running.
-static RUNNING: Mutex<BTreeSet<u32>> = Mutex::new(BTreeSet::new());
+/// The groups of processes that are running; `None`: no more are begun, this process ends.
+static RUNNING: Mutex<Option<BTreeSet<u32>>> = Mutex::new(Some(BTreeSet::new()));
 
 /// A command that is to be run now.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -62,8 +62,8 @@ pub fn run(call: &HookCall) -> Result<(), String> {
              or root mount it"
         ));
     }
-    let mut child = start(call, own).map_err(|error| format!("it can't be run: {error}"))?;
-    let _running = Running::new(child.id());
+    let (mut child, _running) =
+        Running::start(call, own).map_err(|error| format!("it can't be run: {error}"))?;
     let said = child.stderr.take().map(listen);
     let until = Instant::now() + Duration::from_millis(call.timeout_ms);
     loop {
@@ -94,25 +94,36 @@ pub fn run(call: &HookCall) -> Result<(), String> {
 struct Running(u32);
 
 impl Running {
-    fn new(group: u32) -> Running {
-        RUNNING.lock().insert(group);
-        Running(group)
+    fn start(call: &HookCall, own: u32) -> std::io::Result<(Child, Running)> {
+        let mut running = RUNNING.lock();
+        let Some(running) = running.as_mut() else {
+            return Err(std::io::Error::other("the mount ends"));
+        };
+        // Whoever ends all of them finds it, or it is not begun.
+        let child = start(call, own)?;
+        running.insert(child.id());
+        let group = Running(child.id());
+        Ok((child, group))
     }
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
-        RUNNING.lock().remove(&self.0);
+        if let Some(running) = RUNNING.lock().as_mut() {
+            running.remove(&self.0);
+        }
     }
 }
 
 /// This process ends: what runs may do so for a while, then it is ended as well.
 pub fn end_all(at_most: Duration) {
     let until = Instant::now() + at_most;
-    while Instant::now() < until && !RUNNING.lock().is_empty() {
+    let is_any = || RUNNING.lock().as_ref().is_some_and(|all| !all.is_empty());
+    while Instant::now() < until && is_any() {
         thread::sleep(Duration::from_millis(10));
     }
-    RUNNING.lock().iter().copied().for_each(kill);
+    let running = RUNNING.lock().take();
+    running.into_iter().flatten().for_each(kill);
 }
 
 fn kill(group: u32) {

@@ -199,7 +199,7 @@ fn in_the_foreground_it_ends_with_the_signal() {
         wait_for("an answer", || mounted.command("sync").run().code == 0);
         write(mounted.join("file"), "x");
         sys::kill(child.id() as i32, signal);
-        let status = run::wait(&mut child, Duration::from_secs(30)).expect("it ends");
+        let status = run::wait(&mut child, Duration::from_secs(90)).expect("it ends");
         assert!(status.success() || status.code() == Some(130), "{status:?}");
         mounted.must_be_gone();
         mounted.forget();
@@ -213,7 +213,7 @@ fn the_callers_pipe_is_given_back() {
     let script = format!("out=$({program} mount work 2>&1 | cat); echo done");
     let run = Cmd::sh(&script)
         .within(sandbox.path())
-        .limit(Duration::from_secs(30))
+        .limit(Duration::from_secs(120))
         .run()
         .ok();
     assert_eq!(run.out, "done\n");

@@ -1,11 +1,11 @@
 //! `replica pull`: the machine that is to have a copy fetches it.
 
 use crate::harness::compare::{Except, Tree};
+use crate::harness::mount::names;
 use crate::harness::run::wait;
-use crate::harness::{
-    Cmd, Mounted, Run, Sandbox, noise, one_of_everything, sys, text, wait_for, write,
-};
+use crate::harness::{Cmd, Mounted, Run, Sandbox, noise, one_of_everything, sys, wait_for, write};
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -206,18 +206,28 @@ fn a_directory_on_another_machine_is_fetched_through_ssh_and_followed() {
         .pull_command(&url, &["--watch", "--every", "1s"])
         .spawn();
     let heads = || {
-        fs::read_dir(world.join("pulled/heads"))
-            .expect("heads")
-            .count()
+        let all = names(&world.join("pulled/heads")).into_iter();
+        // One that is just being written has another name.
+        all.filter(|name| !name.contains('#')).count()
     };
-    write(world.mounted.join("changes"), "three");
+    // Each change is one call: never two sets.
+    let change = |name: &str| fs::create_dir(world.mounted.join(name)).expect("mkdir");
+    change("three");
     wait_for("the copy", || heads() == 3);
-    let rsh = text(world.join("rsh"));
-    write(world.join("rsh"), "#!/bin/sh\nexit 255\n");
-    write(world.mounted.join("changes"), "four");
-    std::thread::sleep(Duration::from_millis(1500));
+    let (rsh, tried) = (world.join("rsh"), world.join("tried"));
+    let silent = world.join("silent");
+    let script = format!("#!/bin/sh\ntouch {}\nexit 255\n", tried.display());
+    write(&silent, script);
+    fs::set_permissions(&silent, fs::Permissions::from_mode(0o755)).expect("chmod");
+    // By one name for the other: somebody may be about to run it.
+    sys::renameat2(&silent, &rsh, libc::RENAME_EXCHANGE).expect("swap");
+    // What was begun before that has ended then.
+    wait_for("a try", || tried.exists());
+    change("four");
+    fs::remove_file(&tried).expect("rm");
+    wait_for("another", || tried.exists());
     assert_eq!(heads(), 3);
-    write(world.join("rsh"), rsh);
+    sys::renameat2(&silent, &rsh, libc::RENAME_EXCHANGE).expect("swap");
     wait_for("the copy", || heads() == 4);
     sys::kill(i32::try_from(child.id()).expect("a pid"), libc::SIGTERM);
     let ended = wait(&mut child, Duration::from_secs(20)).expect("its end");

@@ -61,6 +61,7 @@ fn a_folder_that_makes_most_is_told_of_once_with_the_command() {
     assert_eq!(run.json()[0]["hints"], Value::Array(Vec::new()));
     assert!(!run.out.contains("app"), "{}", run.out);
     // Once, also after a mount.
+    wait_for("the line in the log", || lines_of(&sandbox) > 0);
     fill(&mounted, "app/it's out", 2);
     assert_eq!(lines_of(&sandbox), 1);
     mounted.umount().ok();

@@ -12,7 +12,7 @@ use std::time::Duration;
 /// After this long a mount is taken to be stuck and is aborted.
 const STUCK: Duration = Duration::from_secs(300);
 /// The same in a quick run.
-const STUCK_QUICK: Duration = Duration::from_secs(45);
+const STUCK_QUICK: Duration = Duration::from_secs(100);
 
 /// A line of /proc/thread-self/mountinfo: a test may have a mount namespace of its own.
 #[derive(Clone, Debug)]

@@ -225,9 +225,9 @@ pub fn wait(child: &mut Child, limit: Duration) -> Option<ExitStatus> {
     }
 }
 
-/// Waits until something becomes true; fails the test when it does not in 30 seconds.
+/// Waits until something becomes true; fails the test when it does not in 90 seconds.
 pub fn wait_for(what: &str, condition: impl FnMut() -> bool) {
-    wait_for_at_most(what, Duration::from_secs(30), condition);
+    wait_for_at_most(what, Duration::from_secs(90), condition);
 }
 
 /// The same with another bound.

@@ -54,10 +54,11 @@ fn order(name: &str, stored: bool) -> (Vec<String>, String) {
     let opened = Opened::watch(&world.place().join("packs"));
     world.recover(more).ok();
     let mounted = world.found();
-    // Meanwhile it is known what is wanted.
     for part in ["one", "two"] {
         read(mounted.join(&format!("{part}/file-0")));
     }
+    // Meanwhile it is known what is wanted: nothing outside tells when.
+    std::thread::sleep(std::time::Duration::from_secs(3));
     world.let_go();
     wait_until_all_is_here(&mounted);
     assert_eq!(

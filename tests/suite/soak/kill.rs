@@ -12,6 +12,7 @@ use jiff::Timestamp;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use std::fs;
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -166,10 +167,15 @@ impl Kill {
             ended.is_some(),
             "`rewindfs mount` ends when its daemon dies"
         );
-        // One that was not there yet to be killed.
+        // One that was not there yet to be killed, or had nothing open yet.
         kill();
         wait_for("the end of the daemon", || {
-            killed.iter().all(|pid| has_ended(*pid))
+            let begun = begun_for(&work);
+            for pid in &begun {
+                sys::kill(*pid, libc::SIGKILL);
+            }
+            killed.extend(&begun);
+            begun.is_empty() && killed.iter().all(|pid| has_ended(*pid))
         });
     }
 
@@ -244,6 +250,18 @@ impl Kill {
             assert_eq!(found.sum(), record.model.sum(), "the newest state is now");
         }
     }
+}
+
+/// The daemons that were started for a directory, as far as they live.
+fn begun_for(work: &Path) -> Vec<i32> {
+    let all = fs::read_dir("/proc").expect("/proc");
+    let pids = all.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
+    pids.filter(|pid: &i32| {
+        let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        let words: Vec<&[u8]> = line.split(|byte| *byte == 0).collect();
+        words.contains(&b"serve".as_slice()) && words.contains(&work.as_os_str().as_bytes())
+    })
+    .collect()
 }
 
 /// Makes a snapshot, or deletes one; false when the daemon has died.
