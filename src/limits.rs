@@ -309,7 +309,7 @@ pub const ESTIMATE_WAIT: Duration = Duration::from_secs(60);
 /// Bytes that are recorded between two looks at the free space of the store's disk.
 pub const SPACE_STEP: u64 = 4 << 20;
 /// How often `umount` looks again whether somebody who used the directory has gone.
-pub const BUSY_TRIES: u32 = 4;
+pub const BUSY_TRIES: u32 = 20;
 /// Between two looks.
 pub const BUSY_POLL: Duration = Duration::from_millis(50);
 /// Directories above each other that a restore goes down: two descriptors and some stack each.

@@ -149,7 +149,7 @@ impl Recorder {
         let view = self.store.view();
         for captured in std::mem::take(&mut *pending.results.lock()) {
             self.weigh_folder(&captured);
-            statistics.hashed_bytes += captured.hashed_bytes;
+            captured.count(&mut statistics);
             self.add_inode(&mut batch, &view, captured, waiting.is_some(), &mut actors)?;
         }
         for (name, note) in notes.names() {

@@ -35,7 +35,7 @@ impl Recorder {
         let mut done = Vec::with_capacity(captured.len());
         for file in captured {
             done.push(file.inode.clone());
-            walk.statistics.hashed_bytes += file.hashed_bytes;
+            file.count(&mut walk.statistics);
             self.add_inode(&mut batch, &view, file, false, &mut walk.actors)?;
         }
         drop(view);

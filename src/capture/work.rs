@@ -7,7 +7,8 @@ use crate::backing::Stat;
 use crate::format::lthash;
 use crate::format::ranges::RangeSet;
 use crate::format::record::{
-    Actor, Content, FileTime, Inode as InodeRecord, InodeVersion, Kind, LiveEntry, LostReason, What,
+    Actor, Content, EpochStatistics, FileTime, Inode as InodeRecord, InodeVersion, Kind, LiveEntry,
+    LostReason, What,
 };
 use crate::id::{Epoch, FileId};
 use crate::inodes::Inode;
@@ -18,10 +19,12 @@ use parking_lot::Mutex;
 use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
 
 /// Files of a scan that may wait for a capture thread: bounds the memory of an import.
 const SCAN_QUEUE: usize = 256;
+
+/// How often it may be rung before anybody has come: more than there are capture threads.
+const BELLS: usize = 64;
 
 /// One file in one epoch, ready to be committed.
 pub(super) struct Captured {
@@ -41,6 +44,15 @@ pub(super) struct Captured {
     pub first_dirty: Option<u64>,
 }
 
+impl Captured {
+    /// Adds what was read and stored for it.
+    pub(super) fn count(&self, statistics: &mut EpochStatistics) {
+        statistics.hashed_bytes += self.hashed_bytes;
+        statistics.new_bytes += self.relied.new_plain_bytes();
+        statistics.stored_bytes += self.relied.new_bytes();
+    }
+}
+
 enum Job {
     Epoch(Arc<Inode>, Arc<Pending>),
     Scan(Arc<Inode>),
@@ -53,6 +65,8 @@ pub(super) struct Queue {
     scan: Mutex<Option<Sender<Job>>>,
     scan_jobs: Receiver<Job>,
     hurried: Mutex<Vec<Arc<Inode>>>,
+    /// Rung when there is something in `hurried`.
+    bell: (Sender<()>, Receiver<()>),
 }
 
 impl Queue {
@@ -65,6 +79,7 @@ impl Queue {
             scan: Mutex::new(Some(scan)),
             scan_jobs,
             hurried: Mutex::default(),
+            bell: bounded(BELLS),
         }
     }
 
@@ -73,6 +88,8 @@ impl Queue {
         let mut hurried = self.hurried.lock();
         if !hurried.iter().any(|known| Arc::ptr_eq(known, inode)) {
             hurried.push(inode.clone());
+            // Full: all threads are woken already.
+            let _ = self.bell.0.try_send(());
         }
     }
 
@@ -131,7 +148,7 @@ impl Recorder {
                     // Closed: the other queue is closed as well, and is emptied first.
                     if let Ok(job) = self.queue.epoch_jobs.recv() { self.run(job) } else { return }
                 },
-                default(Duration::from_millis(20)) => {}
+                recv(self.queue.bell.1) -> _ => {}
             }
         }
     }

@@ -111,6 +111,7 @@ impl Store {
             written: Some(self.flushes.begun.load(Ordering::SeqCst)),
         });
         drop(slot);
+        relied.new_plain_bytes += u64::from(plain_bytes);
         relied.new_bytes += u64::from(stored_bytes);
         Ok(())
     }

@@ -92,7 +92,8 @@ pub struct Reliance {
     /// Of the store when it was made: chunks of an earlier one may be lost.
     pub(super) generation: u64,
     entries: HashMap<Hash, Arc<Entry>>,
-    /// What was stored for it because the store did not have it.
+    /// What was stored for it because the store did not have it: plain bytes, and as stored.
+    pub(super) new_plain_bytes: u64,
     pub(super) new_bytes: u64,
 }
 
@@ -110,8 +111,14 @@ impl Reliance {
             store,
             generation,
             entries: HashMap::new(),
+            new_plain_bytes: 0,
             new_bytes: 0,
         }
+    }
+
+    /// Plain bytes that the store did not have.
+    pub fn new_plain_bytes(&self) -> u64 {
+        self.new_plain_bytes
     }
 
     /// Bytes that it took in the store.
