@@ -27,7 +27,18 @@ pub fn file(view: &View<'_>, at: Epoch, id: FileId) -> Result<Option<Found>> {
     })
 }
 
-/// The same of several files, in their order.
+/// The version of the file `id` that was made in just this state; `None` if none was.
+///
+/// # Errors
+/// The store's.
+pub fn version(view: &View<'_>, version: Epoch, id: FileId) -> Result<Option<Found>> {
+    Ok(match view.inode_version(id, version)? {
+        Some(InodeVersion::Present(inode)) => Some(Found { id, version, inode }),
+        Some(InodeVersion::Gone) | None => None,
+    })
+}
+
+/// What several files were in the state `at`, in their order.
 ///
 /// # Errors
 /// The store's.

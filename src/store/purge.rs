@@ -159,6 +159,8 @@ impl Store {
         self.log_deed(by_uid, action)?;
         self.cache.lock().clear();
         let wiped = self.wipe(limits::WIPE_WAIT, go_on)?;
+        // Who still read the store as it was before may have brought some of it back.
+        self.cache.lock().clear();
         Ok(Purged { freed_bytes, wiped })
     }
 

@@ -134,7 +134,12 @@ impl View<'_> {
         Ok(Some((epoch, decode(Family::Inodes, key, bytes)?)))
     }
 
-    /// The same of several files, in their order. One pass: files of one folder lie near each other.
+    /// The version of a file that was made in just this epoch: a key is looked for, not a place.
+    pub fn inode_version(&self, id: FileId, epoch: Epoch) -> Result<Option<InodeVersion>> {
+        self.get(Family::Inodes, &key::inode(id, epoch))
+    }
+
+    /// What several files were at an epoch, in their order. One pass: files of one folder lie near each other.
     pub fn inodes_at(
         &self,
         ids: &[FileId],

@@ -64,7 +64,7 @@ impl SnapDir {
                 path::file(view, epoch, dir)?
             }
             Node::File { id, version } | Node::Version { id, version, .. } => {
-                path::file(view, version, id)?.filter(|found| found.version == version)
+                path::version(view, version, id)?
             }
             _ => return Ok(None),
         };
