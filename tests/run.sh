@@ -122,9 +122,9 @@ part "lints" 900 cargo clippy --release --all-targets -- -D warnings
 program=$CARGO_TARGET_DIR/release/rewindfs
 
 if [ -x "$program" ]; then
-    part "unit tests" 300 cargo test --release --lib --bins
+    part "unit tests" 900 cargo test --release --lib --bins
     part "architecture" 120 cargo test --release --test tidy
-    part "decoders" 300 cargo test --release --test decoders
+    part "decoders" 600 cargo test --release --test decoders
     # More threads than processors: most of the time a test waits for a time to pass.
     part "suite" $([ -n "$quick" ] && echo 170 || echo 1800) cargo test --release --test suite -- --test-threads 6
     part "harness" 600 tests/harness.sh "$program" "$folder"

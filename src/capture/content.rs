@@ -3,7 +3,7 @@
 //! 1. The live file is read first, then what was stashed is laid over it.
 //! 2. Holes cut: what is no data has no chunk.
 //! 3. Pieces of the version before are taken over where nothing changed: a file that is appended
-//!    to or rewritten is cut by content, one that is written in place every FIXED_CHUNK bytes.
+//!    to or rewritten is cut by content, what is written to in place every FIXED_CHUNK bytes.
 
 use super::Recorder;
 use super::deed::{lost_reason, next_data, read_full};
@@ -278,8 +278,8 @@ impl Capture<'_> {
     fn cut_fixed(&mut self, before: Option<(ChunkList, u64)>) -> Result<(), Failed> {
         let step = u64::from(FIXED_CHUNK);
         let mut to_read = RangeSet::default();
-        let reusable = before.filter(|(list, _)| list.cutting == Cutting::Fixed);
-        match &reusable {
+        // Also of one that was cut by content: only the pieces that were written to are cut anew.
+        match &before {
             Some((_, size)) => {
                 for range in self.of.dirty.ranges.iter() {
                     to_read.insert(range.start / step * step..range.end.div_ceil(step) * step);
@@ -290,7 +290,7 @@ impl Capture<'_> {
             }
             None => to_read.insert(0..self.of.size),
         }
-        let pieces = reusable.map(|(list, _)| list.pieces).unwrap_or_default();
+        let pieces = before.map(|(list, _)| list.pieces).unwrap_or_default();
         let mut start = 0;
         for piece in pieces {
             let end = (start + piece.len()).min(self.of.size);

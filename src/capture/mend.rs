@@ -4,15 +4,19 @@
 
 use super::deed::{next_data, read_full};
 use crate::backing::{self, Backing};
-use crate::format::record::{ChunkList, Cutting, InodeVersion, Piece};
+use crate::format::record::{ChunkList, Content, Cutting, InodeVersion, Piece};
 use crate::id::{Epoch, FileId, Hash};
 use crate::limits::{self, CHUNK_AVERAGE, CHUNK_MAX, CHUNK_MIN, FIXED_CHUNK};
 use crate::store::Store;
 use crate::store::repair::Mender;
 use fastcdc::v2020::StreamCDC;
 use std::io;
+use std::ops::Range;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
+
+/// Versions of a file whose lists are tried as what it was cut after.
+const FORMER: usize = 8;
 
 /// The files of a live tree.
 pub struct LiveFiles {
@@ -68,29 +72,92 @@ impl Mender for LiveFiles {
             return Vec::new();
         };
         let cut = |cutting| cut(&file, cutting).ok();
-        [Cutting::ContentDefined, Cutting::Fixed]
+        let mut lists: Vec<ChunkList> = [Cutting::ContentDefined, Cutting::Fixed]
             .into_iter()
             .filter_map(cut)
-            .collect()
+            .collect();
+        let former = self.former_lists(id);
+        lists.extend(former.iter().filter_map(|base| cut_after(&file, base).ok()));
+        lists
     }
+}
+
+impl LiveFiles {
+    /// The lists of the versions of a file that can be read, newest first.
+    fn former_lists(&self, id: FileId) -> Vec<Arc<ChunkList>> {
+        let view = self.store.view();
+        let (mut lists, mut at) = (Vec::new(), Epoch::MAX);
+        while let Ok(Some((epoch, version))) = view.inode_at(id, at) {
+            if let InodeVersion::Present(inode) = version
+                && let Content::List(hash) = inode.content
+                && let Ok(list) = view.list(hash)
+            {
+                lists.push(list);
+            }
+            if lists.len() == FORMER || epoch == Epoch::NONE {
+                break;
+            }
+            at = Epoch(epoch.0 - 1);
+        }
+        lists
+    }
+}
+
+/// The list of a file that was written to in place after it was `base`: the pieces that it still has,
+/// and fixed places between them.
+fn cut_after(file: &OwnedFd, base: &ChunkList) -> io::Result<ChunkList> {
+    let size = backing::stat_fd(file.as_fd())?.size;
+    let mut pieces = Vec::new();
+    let (mut done, mut start) = (0, 0);
+    for piece in &base.pieces {
+        let end = start + piece.len();
+        if end > size {
+            break;
+        }
+        if let Piece::Data { len, hash } = *piece {
+            let mut bytes = vec![0; len.min(limits::CHUNK_PLAIN_MAX) as usize];
+            let read = read_full(file.as_fd(), &mut bytes, start)?;
+            if read == bytes.len() && Hash::of(&bytes) == hash {
+                cut_range(file, Cutting::Fixed, done..start, &mut pieces)?;
+                pieces.push(*piece);
+                done = end;
+            }
+        }
+        start = end;
+    }
+    cut_range(file, Cutting::Fixed, done..size, &mut pieces)?;
+    Ok(ChunkList {
+        cutting: Cutting::Fixed,
+        pieces,
+    })
 }
 
 /// The list of pieces that a file is, cut from its beginning.
 fn cut(file: &OwnedFd, cutting: Cutting) -> io::Result<ChunkList> {
     let size = backing::stat_fd(file.as_fd())?.size;
     let mut pieces = Vec::new();
-    let mut at = 0;
-    while at < size {
-        let (start, stop) = next_data(file.as_fd(), at, size)?;
+    cut_range(file, cutting, 0..size, &mut pieces)?;
+    Ok(ChunkList { cutting, pieces })
+}
+
+fn cut_range(
+    file: &OwnedFd,
+    cutting: Cutting,
+    range: Range<u64>,
+    pieces: &mut Vec<Piece>,
+) -> io::Result<()> {
+    let mut at = range.start;
+    while at < range.end {
+        let (start, stop) = next_data(file.as_fd(), at, range.end)?;
         if start > at {
             pieces.push(Piece::Hole { len: start - at });
         }
         if start < stop {
-            cut_segment(file, cutting, start, stop, &mut pieces)?;
+            cut_segment(file, cutting, start, stop, pieces)?;
         }
         at = stop.max(at + 1);
     }
-    Ok(ChunkList { cutting, pieces })
+    Ok(())
 }
 
 fn cut_segment(

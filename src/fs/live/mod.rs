@@ -280,6 +280,8 @@ mod instants;
 #[cfg(test)]
 mod left_out;
 #[cfg(test)]
+mod pieces;
+#[cfg(test)]
 mod scene;
 
 #[cfg(test)]

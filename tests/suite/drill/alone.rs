@@ -201,7 +201,7 @@ fn who_sends_is_heard_at_the_place_and_missed_when_it_is_silent() {
         command.arg("--password-file").arg(&password).run()
     };
     wait_for("its silence", || status().code == 1);
-    status().says("is silent since").says("every 5 s");
+    status().says("is silent since").says("every 5s");
     // Taken off in order, it says so.
     let mounted = sandbox.mount_with("", "beat=1s");
     wait_for("a sign of life", || status().code == 0);
