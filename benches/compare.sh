@@ -19,6 +19,7 @@
 # COMPARE_TARGETS  further targets, a line each, as in benches/compare/targets
 # COMPARE_COMMIT   what the program was built from, if not from what is checked out here
 # COMPARE_VERSIONS a folder of real versions of something, for the section store
+# COMPARE_SECONDS  how long all sections together may take; what does not fit in is left out, and said
 #
 # Exit code: 0 every target that could be judged is met, 1 one is missed or something failed.
 set -Eeuo pipefail
@@ -29,7 +30,7 @@ for file in data peers measure live long busy past snapshot states report; do
 done
 
 usage() {
-    sed -n '2,26s/^# \{0,1\}//p' benches/compare.sh >&2
+    sed -n '2,27s/^# \{0,1\}//p' benches/compare.sh >&2
     exit 2
 }
 
@@ -82,6 +83,7 @@ smoke)
     share=([live]=4 [long]=3 [busy]=1 [snapshot]=1 [states]=1 [import]=1 [restore]=1 [store]=1)
     ;;
 esac
+seconds=${COMPARE_SECONDS:-$seconds}
 longest=$([ $mode = full ] && echo 3600 || echo 120)
 
 work=$(mktemp -d "${TMPDIR:-/var/tmp}/rewindfs-compare.XXXXXX")
