@@ -160,7 +160,8 @@ impl Piece {
 pub enum Cutting {
     /// Content-defined (`limits::CHUNK_*`): files that are rewritten or appended to.
     ContentDefined,
-    /// Every `limits::FIXED_CHUNK` bytes: files that are written in place.
+    /// Every `limits::FIXED_CHUNK` bytes from the file's beginning where it was written in place; what
+    /// nobody has written to may still be in the pieces of before.
     Fixed,
 }
 
