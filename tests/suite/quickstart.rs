@@ -2,7 +2,7 @@
 //! user, with and without DIR, with things missing, and with a result that is not as it should
 //! be. The build is not repeated: `cargo` is a stand-in, and the program is the one under test.
 
-use crate::harness::{Cmd, Mounted, Run, Sandbox, mount, text, write};
+use crate::harness::{Cmd, Mounted, Run, Sandbox, mount, script_at, text, write};
 use std::fs;
 use std::os::unix::fs::chown;
 use std::path::PathBuf;
@@ -43,13 +43,7 @@ impl Stage {
     fn tool(&self, name: &str, script: &str) {
         let path = self.sandbox.join(name);
         fs::create_dir_all(path.parent().expect("a parent")).expect("mkdir");
-        // Copied by another process: a descriptor of ours, open for writing in a fork of another test,
-        // would make it "text file busy".
-        let source = self.sandbox.join("tool.source");
-        write(&source, script);
-        let install = Cmd::new("install").args(["-m", "755"]);
-        install.arg(&source).arg(&path).run().ok();
-        fs::remove_file(source).expect("rm");
+        script_at(&path, script);
     }
 
     /// The script with its arguments, behind what it runs in.

@@ -3,7 +3,7 @@
 
 use crate::harness::compare::{Except, Tree};
 use crate::harness::{
-    Cmd, Mounted, Run, Sandbox, one_of_everything, sized, sys, text, wait_for, write,
+    Cmd, Mounted, Run, Sandbox, one_of_everything, script_at, sized, sys, text, wait_for, write,
 };
 use jiff::Timestamp;
 use serde_json::Value;
@@ -318,15 +318,7 @@ fn another_machine_needs_nothing_but_this_program() {
         "#!/bin/sh\necho \"$1\" >> {}\nshift\nPATH={bin}:$PATH exec sh -c \"$*\"\n",
         log.display()
     );
-    // Copied by another process: a descriptor of ours, open for writing in a fork of another test,
-    // would make it "text file busy".
-    let script = |text: &str| {
-        let source = sandbox.join("rsh-source");
-        write(&source, text);
-        let install = Cmd::new("install").args(["-m", "755"]);
-        install.arg(&source).arg(&rsh).run().ok();
-    };
-    script(&text_of);
+    script_at(&rsh, &text_of);
     let there = sandbox.join("nas it's");
     let url = format!("ssh://me@nas{}/nas%20it's", sandbox.join("").display());
     let url = url.replace("//nas%20", "/nas%20");
@@ -373,7 +365,7 @@ fn another_machine_needs_nothing_but_this_program() {
         .run()
         .ok();
     // Nobody there: said in one line.
-    script("#!/bin/sh\nexit 255\n");
+    script_at(&rsh, "#!/bin/sh\nexit 255\n");
     with(Cmd::rewindfs().arg("backups").arg(&url))
         .run()
         .exits(2)

@@ -2,7 +2,7 @@
 //! said by name.
 
 use crate::harness::compare::{Except, Tree};
-use crate::harness::{Cmd, Mounted, Run, Sandbox, text, wait_for, write};
+use crate::harness::{Cmd, Mounted, Run, Sandbox, script_at, text, wait_for, write};
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
@@ -227,15 +227,6 @@ fn it_is_refused_where_it_would_not_be_recorded() {
         .says("is not mounted")
         .says("rewindfs mount ");
     assert!(!sandbox.work().join("src").exists());
-}
-
-/// A script that can be run at once: copied by another process, since a descriptor of ours, open for
-/// writing in a fork of another test, would make it "text file busy".
-fn script_at(path: &Path, script: &str) {
-    let source = path.with_extension("source");
-    write(&source, script);
-    let install = Cmd::new("install").args(["-m", "755"]);
-    install.arg(&source).arg(path).run().ok();
 }
 
 fn has(path: &Path) -> bool {

@@ -98,3 +98,13 @@ pub fn source_files(root: &Path, count: usize) {
         write(dir.join(format!("f{n}.rs")), body);
     }
 }
+
+/// A script that can be run at once: copied by another process, since a descriptor of ours, open for
+/// writing in a fork of another test, would make it "text file busy".
+pub fn script_at(path: &Path, script: &str) {
+    let source = path.with_extension("source");
+    write(&source, script);
+    let install = Cmd::new("install").args(["-m", "755"]);
+    install.arg(&source).arg(path).run().ok();
+    fs::remove_file(source).expect("rm");
+}

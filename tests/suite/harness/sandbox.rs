@@ -3,7 +3,6 @@
 
 use super::mount::{self, Mounted};
 use super::run::Cmd;
-use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Once;
@@ -52,8 +51,7 @@ impl Sandbox {
             bin.expect("a folder").display()
         );
         let rsh = self.join("rsh");
-        fs::write(&rsh, line).expect("a command");
-        fs::set_permissions(&rsh, fs::Permissions::from_mode(0o755)).expect("chmod");
+        super::script_at(&rsh, &line);
         rsh
     }
 
