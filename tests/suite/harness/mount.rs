@@ -199,7 +199,8 @@ impl Mounted {
         found
     }
 
-    /// The daemon's process ids (one, unless something is wrong).
+    /// The daemon's process ids (one, unless something is wrong); then those of whoever else has files of the
+    /// store open, as the process has that brings replicas up to date.
     pub fn daemons(&self) -> Vec<i32> {
         let mut pids = daemons_of(&self.dir, None);
         for &pid in &self.served_by {
@@ -207,6 +208,8 @@ impl Mounted {
                 pids.push(pid);
             }
         }
+        // Numbers begin anew at the largest: the first process need not have the smallest.
+        pids.sort_by_key(|pid| !has_connection(*pid));
         pids
     }
 
@@ -301,6 +304,17 @@ pub fn daemons_of(dir: &Path, minor: Option<u32>) -> Vec<i32> {
         }
     }
     found
+}
+
+/// Whether a process answers requests of the kernel.
+fn has_connection(pid: i32) -> bool {
+    let Ok(descriptors) = fs::read_dir(format!("/proc/{pid}/fd")) else {
+        return false;
+    };
+    let mut targets = descriptors
+        .flatten()
+        .filter_map(|one| fs::read_link(one.path()).ok());
+    targets.any(|target| target == Path::new("/dev/fuse"))
 }
 
 /// Not of one that has ended: then there is no program any more.
