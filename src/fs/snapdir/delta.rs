@@ -149,13 +149,12 @@ impl SnapDir {
     pub(super) fn changes_attributes(
         &self,
         view: &View<'_>,
-        node: &Node,
         (base, epoch): (Epoch, Epoch),
         dir: FileId,
     ) -> Answer<Attributes> {
         is_kept(view, epoch)?;
         let time = view.header(epoch)?.ok_or(super::errno::STALE)?.time;
-        let mut attributes = self.made_up(node, time);
+        let mut attributes = self.made_up(time);
         attributes.kind = Kind::File;
         attributes.mode = 0o400;
         let text = self.history.list_of_changes(view, (base, epoch), dir)?;

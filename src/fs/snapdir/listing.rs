@@ -62,8 +62,7 @@ struct Plus<'a> {
 impl Reply for Plus<'_> {
     fn dot(&mut self, ino: u64, cookie: u64, name: &[u8]) -> bool {
         // The kernel takes nothing but the number from these two.
-        let here = Node::Top { host: ino };
-        let mut attributes = self.dir.made_up(&here, Timestamp::default());
+        let mut attributes = self.dir.made_up(Timestamp::default());
         attributes.ino = ino;
         let entry = Entry {
             attributes: Some(attributes),

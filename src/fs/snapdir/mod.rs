@@ -394,7 +394,7 @@ impl SnapDir {
         })
     }
 
-    /// What `stat` shows; its `ino` is the proposal.
+    /// What `stat` shows; its `ino` is still to be filled in.
     fn attributes(
         &self,
         view: &View<'_>,
@@ -402,20 +402,20 @@ impl SnapDir {
         found: Option<&Found>,
     ) -> Answer<Attributes> {
         match node {
-            Node::Top { .. } => Ok(self.made_up(node, self.list_changed(view)?)),
+            Node::Top { .. } => Ok(self.made_up(self.list_changed(view)?)),
             Node::Checkpoints { .. } | Node::Day { .. } | Node::Deltas { .. } => {
-                Ok(self.made_up(node, self.kept_changed(view)?))
+                Ok(self.made_up(self.kept_changed(view)?))
             }
             Node::Link { target, time, .. } => {
-                let mut attributes = self.made_up(node, *time);
+                let mut attributes = self.made_up(*time);
                 attributes.kind = Kind::Symlink;
                 attributes.mode = 0o777;
                 attributes.size = target.len() as u64;
                 Ok(attributes)
             }
-            Node::Past { host, path, .. } => self.past_attributes(view, node, (*host, path)),
+            Node::Past { host, path, .. } => self.past_attributes(view, (*host, path)),
             Node::Changes { dir, epoch, base } => {
-                self.changes_attributes(view, node, (*base, *epoch), *dir)
+                self.changes_attributes(view, (*base, *epoch), *dir)
             }
             Node::View { .. }
             | Node::Dir { .. }
@@ -431,7 +431,7 @@ impl SnapDir {
                         &looked_up
                     }
                 };
-                let mut attributes = self.recorded(view, node.proposal(), &found.inode);
+                let mut attributes = self.recorded(view, &found.inode);
                 match node {
                     Node::View { epoch, .. } | Node::Delta { epoch, .. } => {
                         attributes.mode &= self.mask(view, *epoch, found)?.keep;
@@ -449,11 +449,11 @@ impl SnapDir {
 
     /// A directory of our own making: it belongs to the owner of the working directory (and to the
     /// group that may change the list), and its link count says nothing.
-    fn made_up(&self, node: &Node, changed: Timestamp) -> Attributes {
+    fn made_up(&self, changed: Timestamp) -> Attributes {
         let time = file_time(changed);
         let (uid, gid) = self.owner();
         Attributes {
-            ino: node.proposal(),
+            ino: 0,
             kind: Kind::Dir,
             mode: if self.options.group.is_some() {
                 0o775

@@ -165,9 +165,9 @@ impl Node {
                 hash.update(name);
             }
             Node::File { id, version } => {
-                number(7);
-                number(id.0);
-                number(version.0);
+                // Of these there are the most by far: in one go it is quicker.
+                let numbers = [7, id.0, version.0].map(u64::to_le_bytes);
+                return first_of(&blake3::hash(numbers.as_flattened()));
             }
             Node::Past { parent, host, path } => match path.last() {
                 None => {
@@ -219,9 +219,7 @@ impl Node {
                 number(at.0);
             }
         }
-        let bytes = hash.finalize();
-        let first = bytes.as_bytes().first_chunk().copied();
-        u64::from_le_bytes(first.expect("a hash has 32 bytes")) | VIRTUAL
+        first_of(&hash.finalize())
     }
 
     /// The inode number of `..` (without a look at the table: nobody relies on it).
@@ -259,6 +257,11 @@ impl Place {
             Place::Checkpoint(day) => [4, day.number()],
         }
     }
+}
+
+fn first_of(hash: &blake3::Hash) -> u64 {
+    let first = hash.as_bytes().first_chunk().copied();
+    u64::from_le_bytes(first.expect("a hash has 32 bytes")) | VIRTUAL
 }
 
 fn bits(time: Timestamp) -> u64 {

@@ -192,13 +192,8 @@ impl SnapDir {
     }
 
     /// What a folder of `.history` shows of itself.
-    pub(super) fn past_attributes(
-        &self,
-        view: &View<'_>,
-        node: &Node,
-        place: Place<'_>,
-    ) -> Answer<Attributes> {
-        let mut attributes = self.made_up(node, self.kept_changed(view)?);
+    pub(super) fn past_attributes(&self, view: &View<'_>, place: Place<'_>) -> Answer<Attributes> {
+        let mut attributes = self.made_up(self.kept_changed(view)?);
         attributes.mode = 0o555;
         let tenures = self.tenures(view, place)?;
         let Some(newest) = tenures.iter().max_by_key(|tenure| tenure.until) else {

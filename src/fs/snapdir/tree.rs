@@ -133,8 +133,8 @@ impl SnapDir {
         Ok(Mask::of(&found.inode, inodes))
     }
 
-    /// What `stat` showed.
-    pub(super) fn recorded(&self, view: &View<'_>, ino: u64, inode: &Inode) -> Attributes {
+    /// What `stat` showed; `ino` is still to be filled in.
+    pub(super) fn recorded(&self, view: &View<'_>, inode: &Inode) -> Attributes {
         let (data_bytes, blksize) = match inode.kind {
             Kind::File => {
                 // A list that can't be read is said to be whole: who reads the file gets the error.
@@ -145,7 +145,7 @@ impl SnapDir {
             _ => (0, PAGE as u32),
         };
         Attributes {
-            ino,
+            ino: 0,
             kind: inode.kind,
             mode: inode.mode,
             nlink: inode.nlink,
@@ -171,8 +171,11 @@ impl SnapDir {
         plus: bool,
         emit: Emit<'_>,
     ) -> Answer<()> {
-        is_kept(view, place.epoch)?;
         let mut count = offset.saturating_sub(DOTS);
+        if self.cursors.is_end(place.ino, count) {
+            return Ok(());
+        }
+        is_kept(view, place.epoch)?;
         let Some(mut after) = self.name_before(view, place, count)? else {
             return Ok(());
         };
@@ -201,6 +204,7 @@ impl SnapDir {
                 }
             }
             if page.len() < limits::DIR_PAGE {
+                self.cursors.ends(place.ino, count);
                 return Ok(());
             }
         }

@@ -72,3 +72,36 @@ fn a_thousand_checkpoints_cost_no_more_than_ten() {
     assert!(many[4] <= few[4] + 12, "{} and {}", few[4], many[4]);
     assert!(many[..3].iter().all(|seeks| *seeks < 40), "{many:?}");
 }
+
+/// Whoever lists a folder asks once more when he has all of it, and is told from memory; of a place that was never
+/// an end, too, what is behind it is looked for.
+#[test]
+fn the_end_of_a_listing_costs_nothing() {
+    let mut past = Past::new();
+    past.epoch("2026-11-20T09:00", |draft| {
+        draft.root(directory());
+        for n in 0..7 {
+            draft.bytes(10 + n, 1, &format!("f{n}"), b"x");
+        }
+        draft.snapshot("s");
+    });
+    let store = past.store.clone();
+    let scene = on_stage(past, [(ROOT, live_dir(ROOT, Some(1), &[]))]);
+    let ino = scene.walk(scene.top, "s").ino;
+    let list = |offset: u64| {
+        let before = store.seeks();
+        let mut sink = Plain {
+            room: 100,
+            ..Plain::default()
+        };
+        let listed = scene.dir.readdir(&ROOT_USER, ino, offset, &mut sink);
+        listed.expect("listed");
+        (sink.taken.len(), store.seeks() - before)
+    };
+    let (all, seeks) = list(0);
+    assert_eq!(all, 9);
+    assert!(seeks > 0);
+    assert_eq!(list(9), (0, 0));
+    assert_eq!(list(8).0, 1);
+    assert_eq!(list(50).0, 0);
+}
