@@ -452,6 +452,11 @@ mod tests {
             .arg("60")
             .spawn()
             .expect("a child");
+        // Between the start of a program and its arguments there is an instant.
+        let until = Instant::now() + Duration::from_secs(20);
+        while command_of(child.id()).is_empty() && Instant::now() < until {
+            std::thread::yield_now();
+        }
         let actors = Actors::default();
         let remover = actors.of(child.id(), 0);
         actors.answers.wait(remover.tgid, Duration::from_secs(20));

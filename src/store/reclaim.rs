@@ -11,14 +11,27 @@ use crate::format::key::{self, Family};
 use crate::id::ChunkNumber;
 use crate::limits;
 use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// For how long those who read are waited for.
+const READERS_WAIT: Duration = Duration::from_secs(1);
 
 /// What was removed since its space was given back; known to this process only.
 #[derive(Debug, Default)]
 pub(super) struct Freed {
-    /// By the first number of a piece of `limits::CHUNK_BLOCK`: stored bytes.
-    chunks: BTreeMap<u64, u64>,
+    /// By the first number of a piece of `limits::CHUNK_BLOCK`.
+    chunks: BTreeMap<u64, Piece>,
     /// Records of other families.
     records: u64,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Piece {
+    /// Stored bytes that were removed.
+    bytes: u64,
+    /// When it was its turn somebody still read the store as it was. The database may have laid to rest meanwhile
+    /// what is gone together with what says so; then only writing all of it anew finds that.
+    waited: bool,
 }
 
 impl Freed {
@@ -42,7 +55,7 @@ impl Store {
     pub(super) fn note_freed(&self, number: ChunkNumber, stored_bytes: u32) {
         let piece = number.0 - number.0 % limits::CHUNK_BLOCK;
         let mut freed = self.freed.lock();
-        *freed.chunks.entry(piece).or_default() += u64::from(stored_bytes);
+        freed.chunks.entry(piece).or_default().bytes += u64::from(stored_bytes);
     }
 
     /// Records were removed.
@@ -52,7 +65,8 @@ impl Store {
 
     /// Gives space back: of the pieces of chunks of which enough was removed, and of the other
     /// records when enough of them were. `all`: of everything that anything was removed from.
-    /// `go_on` is asked between the pieces; the answer is the number of those written anew.
+    /// `go_on` is asked between the pieces; the answer is the number of those written anew. What somebody still
+    /// reads as it was comes back the next time.
     ///
     /// # Errors
     /// A store that can't be read or written.
@@ -64,7 +78,8 @@ impl Store {
             (freed.chunks.clone(), freed.records)
         };
         let mut done = 0;
-        for (piece, bytes) in pieces {
+        let is_free = pieces.is_empty() || self.readers_leave(READERS_WAIT, go_on)?;
+        for (piece, Piece { bytes, waited }) in pieces {
             if !go_on() {
                 return Ok(done);
             }
@@ -74,7 +89,15 @@ impl Store {
             if !all && bytes < size / 100 * limits::RECLAIM_PERCENT {
                 continue;
             }
-            self.kv.reclaim(Family::Chunks, &from, &until)?;
+            if !is_free {
+                let mut freed = self.freed.lock();
+                freed.chunks.entry(piece).or_default().waited = true;
+                continue;
+            }
+            match waited {
+                true => self.kv.wipe(Family::Chunks, &from, &until)?,
+                false => self.kv.reclaim(Family::Chunks, &from, &until)?,
+            }
             self.freed.lock().chunks.remove(&piece);
             done += 1;
         }

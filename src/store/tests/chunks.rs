@@ -101,3 +101,23 @@ fn a_commit_that_names_an_unknown_chunk_writes_nothing() {
         assert_eq!(store.last_epoch().unwrap().0, Epoch::NONE);
     });
 }
+
+/// Left alone, the database writes each file of content once more as soon as no snapshot is as old as it. That it has
+/// been told, and has understood, is in what it notes itself.
+#[test]
+fn the_database_is_told_to_leave_content_alone() {
+    let disk = OnDisk::new();
+    let notes = std::fs::read_dir(disk.path().join("rocks")).unwrap();
+    let notes = notes.map(|entry| entry.unwrap().path());
+    let is_options = |path: &std::path::PathBuf| path.to_string_lossy().contains("/OPTIONS-");
+    let options = std::fs::read_to_string(notes.filter(is_options).max().unwrap()).unwrap();
+    let rest = |family: &str| {
+        let begin = format!("[CFOptions \"{family}\"]");
+        let (_, section) = options.split_once(&begin).unwrap();
+        let mut lines = section.lines().map(str::trim);
+        let found = lines.find_map(|line| line.strip_prefix("bottommost_file_compaction_delay="));
+        found.unwrap().parse::<u64>().unwrap()
+    };
+    assert_eq!(rest("chunks"), 30 * 24 * 3600);
+    assert_eq!(rest("live"), 0);
+}

@@ -162,6 +162,16 @@ fn every_deed_has_its_line_and_the_log_is_bounded() {
 /// Half of what is in the store goes: the disk has that much more room afterwards.
 #[test]
 fn space_comes_back_on_disk() {
+    space_comes_back(false);
+}
+
+/// The same when a reader outlives the prune, and the database tidies up while he is there.
+#[test]
+fn space_comes_back_when_the_last_reader_has_gone() {
+    space_comes_back(true);
+}
+
+fn space_comes_back(is_read: bool) {
     let disk = OnDisk::new();
     let store = disk.store();
     let mut random = 1u64;
@@ -206,12 +216,20 @@ fn space_comes_back_on_disk() {
     assert!(before > 75 << 20, "{before}");
     let going: Vec<Epoch> = (1..=20).map(Epoch).collect();
     let weights = store.weigh(&going, &[], &|| true).unwrap();
+    let reader = is_read.then(|| store.view());
     let mut freed = 0;
     for epoch in going.iter().rev() {
         freed += store.prune(*epoch).unwrap().chunk_bytes;
     }
     assert_eq!(weights.dropped, freed);
     assert!(freed > 38 << 20, "{freed}");
+    if let Some(reader) = reader {
+        store.reclaim(true, &|| true).unwrap();
+        store.kv.reclaim(Family::Chunks, &[], &[]).unwrap();
+        let still = bytes_on_disk();
+        assert!(still > 75 << 20, "{before} {still}");
+        drop(reader);
+    }
     assert!(store.reclaim(true, &|| true).unwrap() > 0);
     let after = bytes_on_disk();
     let back = before.saturating_sub(after);
