@@ -446,11 +446,23 @@ impl Service {
                 ::log::warn!("not everything could be recorded: {error}");
             }
         }
-        let result = if force {
-            mount.force()
-        } else {
-            mount.unmount()
+        let take_off = || match force {
+            true => mount.force(),
+            false => mount.unmount(),
         };
+        let is_busy = |result: &io::Result<()>| match result {
+            Err(error) => error.raw_os_error() == Some(libc::EBUSY),
+            Ok(()) => false,
+        };
+        let mut result = take_off();
+        // What a program had open outlives it for a moment, and belongs to nobody.
+        for _ in 0..limits::BUSY_TRIES {
+            if !is_busy(&result) || !mount.users().is_empty() {
+                break;
+            }
+            std::thread::sleep(limits::BUSY_POLL);
+            result = take_off();
+        }
         match result {
             Ok(()) => Ok(Answer::Done),
             Err(error) if error.raw_os_error() == Some(libc::EBUSY) => Err(Error::Busy {

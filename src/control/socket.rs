@@ -354,11 +354,14 @@ mod tests {
     use crate::control::when::When;
     use crate::store::Store;
     use crate::time::Timestamp;
+    use std::sync::atomic::AtomicU32;
 
     /// A mount that somebody uses, or not.
     struct Fake {
         users: Mutex<Vec<User>>,
         mounted: AtomicBool,
+        /// How often it can't be taken off yet.
+        busy: AtomicU32,
     }
 
     impl service::Mounting for Fake {
@@ -386,7 +389,12 @@ mod tests {
             Vec::new()
         }
         fn unmount(&self) -> io::Result<()> {
-            self.mounted.store(false, Ordering::Relaxed);
+            let count = |busy: u32| busy.checked_sub(1);
+            let order = Ordering::Relaxed;
+            if self.busy.fetch_update(order, order, count).is_ok() {
+                return Err(io::Error::from_raw_os_error(libc::EBUSY));
+            }
+            self.mounted.store(false, order);
             Ok(())
         }
         fn force(&self) -> io::Result<()> {
@@ -424,6 +432,7 @@ mod tests {
             let mount = Arc::new(Fake {
                 users: Mutex::default(),
                 mounted: AtomicBool::new(true),
+                busy: AtomicU32::new(0),
             });
             let service = Service {
                 dir: "/p".into(),
@@ -504,6 +513,16 @@ mod tests {
         assert_eq!(refusal(unmount(false)), Error::Busy { users });
         assert!(daemon.mount.mounted.load(Ordering::Relaxed));
         assert_eq!(unmount(true).unwrap(), Answer::Done);
+        assert!(!daemon.mount.mounted.load(Ordering::Relaxed));
+        daemon.server.close(Duration::from_secs(10));
+    }
+
+    #[test]
+    fn a_mount_that_is_busy_for_a_moment_is_taken_off_all_the_same() {
+        let daemon = Daemon::start();
+        daemon.mount.busy.store(3, Ordering::Relaxed);
+        let unmount = daemon.ask(&Request::Unmount { force: false });
+        assert_eq!(unmount.unwrap(), Answer::Done);
         assert!(!daemon.mount.mounted.load(Ordering::Relaxed));
         daemon.server.close(Duration::from_secs(10));
     }
