@@ -339,7 +339,8 @@ pub const SCRAMBLED_FILES: u64 = 10;
 pub const SCRAMBLED_WITHIN: Duration = Duration::from_secs(600);
 /// Content of fewer bytes compresses so badly that it tells nothing.
 pub const SCRAMBLED_BYTES: u64 = 1024;
-/// Stored bytes in a hundred plain ones from which on content is incompressible: encrypted or compressed.
+/// Stored bytes in a hundred plain ones from which on content is incompressible: encrypted or compressed. What an
+/// eighth would not be saved of is stored as it is (`format::value::pack_chunk`), so it counts as that.
 pub const DENSE_PERCENT: u64 = 98;
 /// The same up to which it was compressible: text, tables, programs.
 pub const LOOSE_PERCENT: u64 = 80;
