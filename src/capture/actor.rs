@@ -32,7 +32,7 @@ const LINEAGE_MAX: usize = 256;
 const ASKED_MAX: usize = 1024;
 /// So long who removes something waits for his own details.
 const REMOVER_WAIT: Duration = Duration::from_millis(100);
-/// A process that acts is asked about every `FRESH`: what was read long before is of another one
+/// A process that acts is asked about every `FRESH`: what was read long before may be of another one
 /// that had its number.
 const STALE: Duration = Duration::from_secs(5);
 
@@ -44,6 +44,8 @@ struct Details {
     start: u64,
     command: Vec<u8>,
     read: Instant,
+    /// They were read long ago: unless it has the same start now, they are another one's.
+    doubtful: bool,
 }
 
 #[derive(Default)]
@@ -53,10 +55,17 @@ struct Answers {
 }
 
 impl Answers {
-    fn give(&self, tgid: u32, details: Details) {
+    fn give(&self, tgid: u32, mut details: Details) {
         let mut answers = self.by_process.lock();
         if answers.len() >= REMEMBERED_MAX {
             answers.clear();
+        }
+        // Who has ended and is not waited for yet has a start, and no arguments any more.
+        if let Some(old) = answers.remove(&tgid)
+            && old.start == details.start
+            && details.command.is_empty()
+        {
+            details.command = old.command;
         }
         answers.insert(tgid, details);
         drop(answers);
@@ -67,14 +76,15 @@ impl Answers {
     fn wait(&self, tgid: u32, at_most: Duration) {
         let until = Instant::now() + at_most;
         let mut answers = self.by_process.lock();
-        while !answers.contains_key(&tgid) {
+        while answers.get(&tgid).is_none_or(|details| details.doubtful) {
             if self.given.wait_until(&mut answers, until).timed_out() {
                 let unknown = Details {
                     start: 0,
                     command: Vec::new(),
                     read: Instant::now(),
+                    doubtful: false,
                 };
-                answers.entry(tgid).or_insert(unknown);
+                answers.insert(tgid, unknown);
                 return;
             }
         }
@@ -138,6 +148,7 @@ fn read_details(questions: &Receiver<u32>, answers: &Answers, runs: &Runs) {
             start,
             command,
             read,
+            doubtful: false,
         };
         answers.give(tgid, details);
     }
@@ -241,7 +252,7 @@ impl Actors {
             Process::read(thread.tgid)
         };
         let Some(process) = process else { return actor };
-        self.forget_another(actor.tgid);
+        self.doubt_what_is_old(actor.tgid);
         // A full queue loses the question, and with it only the details.
         let _ = self.asked.try_send(actor.tgid);
         let mut parent = process.parent;
@@ -311,21 +322,21 @@ impl Actors {
         0
     }
 
-    /// What was read of the process that had this number before.
-    fn forget_another(&self, tgid: u32) {
+    /// It may be of a process that had this number before.
+    fn doubt_what_is_old(&self, tgid: u32) {
         let mut answers = self.answers.by_process.lock();
-        if answers
-            .get(&tgid)
-            .is_some_and(|details| details.read.elapsed() > STALE)
+        if let Some(details) = answers.get_mut(&tgid)
+            && details.read.elapsed() > STALE
         {
-            answers.remove(&tgid);
+            details.doubtful = true;
         }
     }
 
     /// The same with start and command line of the process, as far as they are known by now.
     pub fn with_details(&self, actor: &Actor) -> Actor {
         let mut actor = actor.clone();
-        if let Some(details) = self.answers.by_process.lock().get(&actor.tgid) {
+        let answers = self.answers.by_process.lock();
+        if let Some(details) = answers.get(&actor.tgid).filter(|known| !known.doubtful) {
             actor.start = details.start;
             actor.command.clone_from(&details.command);
         }
@@ -471,6 +482,61 @@ mod tests {
             actors.answers.wait(u32::MAX, REMOVER_WAIT);
         }
         assert!(began.elapsed() < 600 * REMOVER_WAIT);
+    }
+
+    #[test]
+    fn who_has_ended_and_is_not_waited_for_yet_keeps_his_command() {
+        let mut child = std::process::Command::new("sleep")
+            .arg("60")
+            .spawn()
+            .expect("a child");
+        let until = Instant::now() + Duration::from_secs(20);
+        while command_of(child.id()).is_empty() && Instant::now() < until {
+            std::thread::yield_now();
+        }
+        let pid = child.id();
+        let actors = Actors::default();
+        let actor = actors.of(pid, 0);
+        actors.answers.wait(pid, Duration::from_secs(20));
+        child.kill().expect("it runs");
+        while !command_of(pid).is_empty() && Instant::now() < until {
+            std::thread::yield_now();
+        }
+        // Asked about once more, long after: it is what it was, and only its arguments are gone.
+        let long_ago = Instant::now().checked_sub(2 * STALE).expect("running");
+        let read_at = |read: Instant| {
+            let mut answers = actors.answers.by_process.lock();
+            answers.get_mut(&pid).expect("known").read = read;
+        };
+        read_at(long_ago);
+        actors.known.lock().clear();
+        actors.of(pid, 0);
+        actors.answers.wait(pid, Duration::from_secs(20));
+        assert_eq!(actors.with_details(&actor).command, b"sleep\x0060\x00");
+        // Of what has the same number and another start, nothing of this is told.
+        actors.answers.give(
+            pid,
+            Details {
+                start: actors.with_details(&actor).start + 1,
+                command: Vec::new(),
+                read: Instant::now(),
+                doubtful: false,
+            },
+        );
+        assert_eq!(actors.with_details(&actor).command, b"");
+        child.wait().expect("ended");
+        // Nor of what is gone before it could be read.
+        actors.answers.give(
+            pid,
+            Details {
+                start: 1,
+                command: b"another".to_vec(),
+                read: long_ago,
+                doubtful: false,
+            },
+        );
+        actors.doubt_what_is_old(pid);
+        assert_eq!(actors.with_details(&actor).command, b"");
     }
 
     #[test]
