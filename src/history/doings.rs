@@ -118,6 +118,8 @@ pub struct Doing {
     pub touched: Touched,
     /// It is what `split` was asked for.
     pub chosen: bool,
+    /// Start and number of its youngest process.
+    youngest: (u64, u32),
 }
 
 /// The doings since a time.
@@ -236,8 +238,12 @@ pub fn split(
         next = before;
     }
     let mut all = reader.finish();
-    // Of one instant, who came last first: asked again, they have the same numbers.
-    let age = |doing: &Doing| (doing.to, doing.from, doing.actors.last().copied());
+    // In which order one state came about is not recorded: who began last first. Asked again, they
+    // have the same numbers.
+    let age = |doing: &Doing| {
+        let number = doing.actors.last().copied();
+        (doing.to, doing.from, doing.youngest, number)
+    };
     all.sort_by_key(|doing| std::cmp::Reverse(age(doing)));
     Ok(Doings { all, cut_off })
 }
@@ -312,6 +318,7 @@ impl Reader<'_, '_> {
                 from: time,
                 to: time,
                 touched: Touched::default(),
+                youngest: (0, 0),
             },
             by_process: BTreeMap::new(),
         });
@@ -346,11 +353,14 @@ impl Reader<'_, '_> {
                     let most = by_process.iter().max_by_key(|(_, lines)| **lines);
                     doing.who = most.and_then(|(id, _)| self.actors.get_mut(id)?.1.clone());
                     doing.who = doing.who.filter(|actor| actor.tgid != 0);
-                    let pids = by_process.keys().filter_map(|id| self.actors.get(id));
-                    let pids: BTreeSet<u32> = pids
-                        .filter_map(|(_, actor)| actor.as_ref().map(|actor| actor.tgid))
+                    let processes = by_process.keys().filter_map(|id| self.actors.get(id));
+                    let processes: Vec<(u64, u32)> = processes
+                        .filter_map(|(_, actor)| actor.as_ref())
+                        .map(|actor| (actor.start, actor.tgid))
                         .collect();
+                    let pids: BTreeSet<u32> = processes.iter().map(|(_, pid)| *pid).collect();
                     doing.processes = pids.len();
+                    doing.youngest = processes.into_iter().max().unwrap_or_default();
                     doing.actors = by_process.into_keys().collect();
                     doing
                 },
@@ -471,6 +481,33 @@ mod tests {
         );
         assert_eq!(nets("rm", 1), [gone("odd")]);
         assert_eq!(nets("vi", 1), [('M', "notes".to_owned(), true)]);
+    }
+
+    #[test]
+    fn of_one_state_who_began_last_comes_first() {
+        let began = |comm: &str, tgid: u32, start: u64| Actor {
+            start,
+            ..process(tgid, comm)
+        };
+        // The numbers of those who act are not in the order in which they began.
+        let all = [
+            (7, began("vi", 103, 3)),
+            (3, began("rm", 90, 5)),
+            (5, began("make", 101, 4)),
+            (4, began("sh", 102, 4)),
+        ];
+        let mut past = Past::new();
+        past.epoch("2026-11-20T10:00", |draft| {
+            draft.root(directory());
+            draft.bytes(3, 1, "notes", b"old");
+        });
+        past.epoch("2026-11-20T10:01", |draft| {
+            draft.bytes(3, 1, "notes", b"new");
+            draft.done_by(&all);
+        });
+        let doings = since(&past.store.view(), Timestamp(0)).expect("readable");
+        let names: Vec<String> = told(&doings).into_iter().map(|one| one.0).collect();
+        assert_eq!(names, ["rm", "sh", "make", "vi"]);
     }
 
     #[test]

@@ -26,6 +26,10 @@ fn undo(mounted: &Mounted, line: &str) -> Run {
 
 /// A tree of 40 files in two folders, recorded and old enough to be kept whatever happens.
 fn scene(name: &str) -> (Sandbox, Mounted) {
+    scene_with(name, "interval=100ms,settle=50ms")
+}
+
+fn scene_with(name: &str, options: &str) -> (Sandbox, Mounted) {
     let sandbox = Sandbox::new(name);
     fs::create_dir_all(sandbox.work().join("src/deep")).expect("mkdir");
     for n in 0..20 {
@@ -39,7 +43,7 @@ fn scene(name: &str) -> (Sandbox, Mounted) {
         );
     }
     write(sandbox.work().join("notes"), "old\n");
-    let mounted = sandbox.mount("interval=100ms,settle=50ms");
+    let mounted = sandbox.mount(options);
     mounted.settled();
     (sandbox, mounted)
 }
@@ -113,6 +117,26 @@ fn what_rm_took_comes_back_and_goes_again() {
     tree(&mounted).must_equal(&removed, LATER, "the undo was not taken back");
     undo(&mounted, "--last").ok();
     tree(&mounted).must_equal(&before, LATER, "nor the undo of the undo");
+    mounted.umount();
+}
+
+#[test]
+fn the_last_of_one_state_is_who_began_last() {
+    let (_sandbox, mounted) = scene_with("undo-one-state", "interval=1h,settle=1h");
+    let before = Tree::read(&mounted.join("src"));
+    // Both are recorded as one state: what the shell made itself, and then a removal.
+    let script = "for n in 1 2 3; do echo more$n > note$n; done; sleep 1; rm -rf src";
+    agent(&mounted, script);
+    mounted.sync();
+    let done = undo(&mounted, "--last").ok();
+    assert!(
+        done.out.contains(" > rm -rf src  42 deleted"),
+        "{}",
+        done.out
+    );
+    assert_eq!(text(mounted.join("note3")), "more3\n");
+    let after = Tree::read(&mounted.join("src"));
+    after.must_equal(&before, LATER, "what was removed is not as it was");
     mounted.umount();
 }
 
