@@ -16,6 +16,7 @@ use crate::limits::{CHUNK_AVERAGE, CHUNK_MAX, CHUNK_MIN, FIXED_CHUNK};
 use crate::store::{Reliance, StoreError};
 use std::cell::Cell;
 use std::io;
+use std::iter::Peekable;
 use std::ops::Range;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
@@ -167,7 +168,8 @@ fn choose_cutting(of: &AsOf<'_>, before: Option<&(ChunkList, u64)>) -> Cutting {
         return Cutting::ContentDefined;
     }
     let below = of.dirty.ranges.first().is_some_and(|first| first < *size);
-    let few = of.dirty.ranges.bytes() < of.size / 2;
+    // Or in so many places that they were not remembered to the byte.
+    let few = of.dirty.ranges.bytes() < of.size / 2 || !of.dirty.is_exact();
     match list.cutting {
         Cutting::Fixed if few => Cutting::Fixed,
         _ if below && few && of.size >= *size => Cutting::Fixed,
@@ -195,10 +197,10 @@ impl Capture<'_> {
                     pieces,
                 }
             }
-            Content::List(hash) => match self.recorder.store.view().list(hash) {
-                Ok(list) => ChunkList::clone(&list),
-                // Not committed yet, or damaged: the file is here to be read.
-                Err(_) => return Ok(None),
+            Content::List(hash) => match self.recorder.store.list_of(self.relied, hash) {
+                Ok(Some(list)) => ChunkList::clone(&list),
+                // Not there any more, or damaged: the file is here to be read.
+                Ok(None) | Err(_) => return Ok(None),
             },
             Content::Empty | Content::Lost(_) | Content::Purged(_) | Content::Damaged(_) => {
                 return Ok(None);
@@ -291,11 +293,12 @@ impl Capture<'_> {
             None => to_read.insert(0..self.of.size),
         }
         let pieces = before.map(|(list, _)| list.pieces).unwrap_or_default();
+        let mut to_come = to_read.iter().peekable();
         let mut start = 0;
         for piece in pieces {
             let end = (start + piece.len()).min(self.of.size);
             for gap in to_read.missing(start..end) {
-                self.read_fixed(&to_read, gap.start)?;
+                self.read_fixed(&mut to_come, gap.start)?;
                 let taken = match piece {
                     Piece::Data { .. } if gap == (start..start + piece.len()) => {
                         self.take_over(piece)?
@@ -312,18 +315,25 @@ impl Capture<'_> {
             }
             start = end;
         }
-        self.read_fixed(&to_read, self.of.size)
+        self.read_fixed(&mut to_come, self.of.size)
     }
 
     /// Reads what is to be read between the end of the pieces so far and `up_to`.
-    fn read_fixed(&mut self, to_read: &RangeSet, up_to: u64) -> Result<(), Failed> {
-        let done = self.done;
-        let ranges: Vec<_> = to_read.iter().collect();
-        for range in ranges {
-            let range = range.start.max(done)..range.end.min(up_to);
-            if range.start < range.end {
-                self.read_blocks(range)?;
+    fn read_fixed(
+        &mut self,
+        to_come: &mut Peekable<impl Iterator<Item = Range<u64>>>,
+        up_to: u64,
+    ) -> Result<(), Failed> {
+        while let Some(range) = to_come.peek() {
+            let here = range.start.max(self.done)..range.end.min(up_to);
+            let is_last = range.end > up_to;
+            if here.start < here.end {
+                self.read_blocks(here)?;
             }
+            if is_last {
+                break;
+            }
+            to_come.next();
         }
         Ok(())
     }

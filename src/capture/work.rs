@@ -397,10 +397,8 @@ impl Recorder {
             // Who changes a mode does not bring back what was purged.
             return Ok((Content::Purged(hash), 0));
         }
-        let all = Dirty {
-            all: true,
-            ..Dirty::default()
-        };
+        let mut all = Dirty::default();
+        all.everything();
         let readable_before = before.is_some_and(|(content, _)| !content.is_missing());
         let from_before =
             before.is_some_and(|(was, _)| was == Content::Lost(LostReason::NotImported));

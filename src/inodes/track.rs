@@ -14,20 +14,28 @@ use crate::backing::Stat;
 use crate::format::ranges::RangeSet;
 use crate::format::record::{Actor, Content, FileTime, LostReason, What};
 use crate::id::{Epoch, FileId};
+use crate::limits;
 use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::Instant;
 
-/// Ranges beyond which a file counts as changed as a whole.
-const RANGES_MAX: usize = 256;
+/// Separate ranges that are remembered to the byte.
+const RANGES_EXACT: usize = 1024;
+/// Beyond, as many as this of whole blocks, which are as large as it takes: what is written to at
+/// random (a database, the image of a disk) is not read as a whole each time.
+const RANGES_MAX: usize = 8192;
 
 /// Which bytes of a file changed in an epoch.
 #[derive(Clone, Debug, Default)]
 pub struct Dirty {
-    /// All of it, or more places than are worth remembering.
+    /// All of it.
     pub all: bool,
+    /// What changed, and what lies in the same block if there was too much of it (`is_exact`); the
+    /// last block may reach beyond the end of the file.
     pub ranges: RangeSet,
+    /// Size of the blocks, bytes; 0 to the byte.
+    block: u64,
 }
 
 impl Dirty {
@@ -36,21 +44,54 @@ impl Dirty {
         !self.all && self.ranges.is_empty()
     }
 
+    /// Whether nothing but what changed is in it.
+    pub fn is_exact(&self) -> bool {
+        !self.all && self.block == 0
+    }
+
     /// Joins a range in.
-    pub fn insert(&mut self, range: std::ops::Range<u64>) {
-        if !self.all {
-            self.ranges.insert(range);
-            if self.ranges.count() > RANGES_MAX {
-                self.everything();
+    pub fn insert(&mut self, range: Range<u64>) {
+        if self.all || range.is_empty() {
+            return;
+        }
+        self.ranges.insert(blocks_of(&range, self.block));
+        let max = match self.block {
+            0 => RANGES_EXACT,
+            _ => RANGES_MAX,
+        };
+        if self.ranges.count() > max {
+            self.coarsen();
+        }
+    }
+
+    /// Blocks so large that half as many would do.
+    fn coarsen(&mut self) {
+        while self.block == 0 || self.ranges.count() > RANGES_MAX / 2 {
+            self.block = (2 * self.block).max(limits::FIXED_CHUNK.into());
+            let mut coarse = RangeSet::default();
+            for range in self.ranges.iter() {
+                coarse.insert(blocks_of(&range, self.block));
             }
+            self.ranges = coarse;
         }
     }
 
     /// All bytes changed.
     pub fn everything(&mut self) {
-        self.all = true;
-        self.ranges = RangeSet::default();
+        *self = Dirty {
+            all: true,
+            ..Dirty::default()
+        };
     }
+}
+
+/// The blocks in which a range lies.
+fn blocks_of(range: &Range<u64>, block: u64) -> Range<u64> {
+    if block == 0 {
+        return range.clone();
+    }
+    let end = range.end.checked_next_multiple_of(block);
+    range.start / block * block..end.unwrap_or(u64::MAX)
 }
 
 /// Attributes and the file system's clock when they were looked at.
@@ -99,7 +140,8 @@ pub struct Writer {
 
 impl Writer {
     fn bytes(&self, dirty: &Dirty) -> RangeSet {
-        if dirty.all {
+        // What others wrote in the same block is not his.
+        if !dirty.is_exact() {
             return RangeSet::from(0);
         }
         let mut bytes = dirty.ranges.clone();
@@ -326,6 +368,52 @@ mod tests {
         assert_eq!(told(&version), both);
         let ranges: Vec<Range<u64>> = version.dirty.ranges.iter().collect();
         assert_eq!(ranges, [0..30, 50..60]);
+    }
+
+    #[test]
+    fn many_places_are_remembered_by_blocks_and_never_as_less_than_they_are() {
+        let block = u64::from(limits::FIXED_CHUNK);
+        let mut dirty = Dirty::default();
+        for n in 0..1024 {
+            dirty.insert(n * 5 * block + 10..n * 5 * block + 20);
+        }
+        assert!(dirty.is_exact());
+        assert_eq!(dirty.ranges.bytes(), 10 * 1024);
+        dirty.insert(7 * block + 1..7 * block + 2);
+        assert!(!dirty.is_exact() && !dirty.all);
+        assert_eq!(dirty.ranges.count(), 1025);
+        assert_eq!(dirty.ranges.bytes(), 1025 * block);
+        // At random in a file of 100 GiB, more than is remembered even so.
+        let (mut seed, mut places) = (7u64, Vec::new());
+        for _ in 0..40_000 {
+            seed = seed
+                .wrapping_mul(6364136223846793005)
+                .wrapping_add(1442695040888963407);
+            places.push((seed >> 20) % (100 << 30));
+            dirty.insert(places[places.len() - 1]..places[places.len() - 1] + 4096);
+            assert!(dirty.ranges.count() <= RANGES_MAX);
+        }
+        assert!(
+            places
+                .iter()
+                .all(|at| dirty.ranges.missing(*at..at + 4096).is_empty())
+        );
+        assert!(
+            dirty.ranges.bytes() < 99 << 30,
+            "not all of it: {}",
+            dirty.ranges.bytes()
+        );
+        dirty.insert(u64::MAX - 1..u64::MAX);
+        assert_eq!(dirty.ranges.end(), Some(u64::MAX));
+    }
+
+    #[test]
+    fn who_wrote_more_places_than_are_remembered_to_the_byte_wrote_anywhere() {
+        let mut version = Version::new(Epoch(1));
+        for n in 0..1025 {
+            version.note_content(&actor(1), n * 100..n * 100 + 1, None);
+        }
+        assert_eq!(told(&version), [(1, vec![(0, u64::MAX)])]);
     }
 
     #[test]

@@ -140,6 +140,23 @@ impl Store {
         Ok(false)
     }
 
+    /// A list, also one that is not committed yet; `None`: the store does not have it.
+    ///
+    /// # Errors
+    /// As `rely`, and a list that is damaged.
+    pub fn list_of(&self, relied: &mut Reliance, hash: Hash) -> Result<Option<Arc<ChunkList>>> {
+        let was_relied_on = relied.has(hash);
+        if !self.rely(relied, hash)? {
+            return Ok(None);
+        }
+        let placed = *relied.enter(hash).slot.lock();
+        let list = placed.map(|placed| self.list_at(hash, placed.number));
+        if !was_relied_on {
+            relied.leave(hash);
+        }
+        list.transpose()
+    }
+
     /// One less relies on a hash; a chunk that nobody committed goes with the last.
     pub(super) fn let_go(&self, hash: Hash, entry: &Arc<Entry>) {
         let Some(placed) = self.in_flight.leave(hash, entry) else {

@@ -135,6 +135,10 @@ impl Reliance {
         Arc::clone(entry)
     }
 
+    pub(super) fn has(&self, hash: Hash) -> bool {
+        self.entries.contains_key(&hash)
+    }
+
     pub(super) fn leave(&mut self, hash: Hash) {
         if let Some(entry) = self.entries.remove(&hash) {
             self.store.let_go(hash, &entry);

@@ -4,7 +4,7 @@
 use crate::harness::calls::{Calls, counted};
 use crate::harness::mount::Mounted;
 use crate::harness::{Sandbox, fixtures, write};
-use rewindfs::limits::{CHUNK_MAX, NAME_TTL};
+use rewindfs::limits::{CHUNK_MAX, FIXED_CHUNK, NAME_TTL};
 use std::fs;
 use std::ops::Range;
 use std::os::unix::fs::{FileExt, PermissionsExt};
@@ -186,6 +186,48 @@ fn a_change_makes_it_read_and_hash_no_more_than_what_lies_around() {
         let mode = fs::Permissions::from_mode(0o600);
         fs::set_permissions(mount.join("renamed"), mode).expect("it can be changed");
     });
+}
+
+#[test]
+fn what_is_written_to_in_many_places_is_not_read_as_a_whole() {
+    const LARGE: usize = 64 << 20;
+    const PLACES: u64 = 1500;
+    let sandbox = Sandbox::new("cost-places");
+    let mount = sandbox.mount("");
+    mount.settled();
+    let path = mount.join("image");
+    fs::write(&path, fixtures::noise(7, LARGE)).expect("it can be written");
+    let piece = u64::from(FIXED_CHUNK);
+    let write_all = |seed: u64| {
+        let file = fs::File::options()
+            .write(true)
+            .open(&path)
+            .expect("it is there");
+        for n in 0..PLACES {
+            let bytes = fixtures::noise(seed + n, 512);
+            file.write_all_at(&bytes, n * 2 * piece + 100)
+                .expect("it can be written");
+        }
+    };
+    recorded(&mount);
+    // It was cut by content until then.
+    write_all(1000);
+    let before = recorded(&mount);
+    write_all(9000);
+    let hashed = recorded(&mount)[0] - before[0];
+    println!(
+        "{PLACES} places of {} pieces: {hashed}",
+        LARGE as u64 / piece
+    );
+    // Where a state began in the midst of it, pieces at the border are read twice.
+    assert!(
+        (PLACES * piece..=(PLACES + 100) * piece).contains(&hashed),
+        "{hashed} bytes"
+    );
+    let whole = fs::read(&path).expect("it is there");
+    mount.snapshot("then");
+    let then = fs::read(mount.past("then", "image")).expect("it is there");
+    assert!(whole == then, "the state is not as it was");
 }
 
 #[test]
