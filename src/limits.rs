@@ -20,6 +20,9 @@ pub const KEPT_BYTES: u64 = 4 << 30;
 /// How long a thread of the pool for what takes long waits for another operation on the same file
 /// before the request is parked: longer than nearly all operations take.
 pub const LOCK_WAIT: Duration = Duration::from_millis(50);
+/// How long an event loop does: a write takes less, and to hand over what is to be written takes
+/// a copy, a thread that wakes up and one that goes to sleep.
+pub const LOCK_WAIT_LOOP: Duration = Duration::from_micros(100);
 /// Notes (inodes and names) after which the open epoch is cut: bounds the batch of a commit.
 pub const NOTES_MAX: u64 = 10_000;
 /// Who does nothing for so long has done with what he did: what follows is another doing.

@@ -3,7 +3,8 @@
 //! 1. What the backing directory answers is what the caller gets.
 //! 2. An operation takes the `io` locks of all files concerned, in ascending order of their
 //!    numbers, then tells the recorder, then acts; it waits for nothing while it holds them.
-//! 3. On an event loop (`Context::may_wait` unset) a lock is only tried.
+//! 3. On an event loop (`Context::may_wait` unset) a lock is waited for no longer than handing the
+//!    request over would take.
 
 mod attributes;
 mod data;
@@ -235,16 +236,13 @@ impl Live {
         ordered.dedup_by_key(|inode| inode.ino);
         let mut guards = Vec::with_capacity(ordered.len());
         for inode in ordered {
-            let guard = match inode.io.try_lock() {
-                Some(guard) => guard,
-                // Not for ever: a file whose disk hangs must not keep the threads from others.
-                None if cx.may_wait => inode
-                    .io
-                    .try_lock_for(limits::LOCK_WAIT)
-                    .ok_or(Stop::Park(WaitsFor::File))?,
-                None => return Err(Stop::Park(WaitsFor::File)),
+            let wait = match cx.may_wait {
+                true => limits::LOCK_WAIT,
+                false => limits::LOCK_WAIT_LOOP,
             };
-            guards.push(guard);
+            // Not for ever: a file whose disk hangs must not keep the threads from others.
+            let guard = inode.io.try_lock_for(wait);
+            guards.push(guard.ok_or(Stop::Park(WaitsFor::File))?);
         }
         Ok(guards)
     }
