@@ -450,27 +450,25 @@ impl Service {
             true => mount.force(),
             false => mount.unmount(),
         };
-        let is_busy = |result: &io::Result<()>| match result {
-            Err(error) => error.raw_os_error() == Some(libc::EBUSY),
-            Ok(()) => false,
-        };
-        let mut result = take_off();
-        // What a program had open outlives it for a moment, and belongs to nobody.
-        for _ in 0..limits::BUSY_TRIES {
-            if !is_busy(&result) || !mount.users().is_empty() {
-                break;
+        let mut tries = 0;
+        loop {
+            match take_off() {
+                Ok(()) => return Ok(Answer::Done),
+                Err(error) if error.raw_os_error() == Some(libc::EBUSY) => {
+                    // What a program had open outlives it for a moment, and belongs to nobody.
+                    let users = mount.users();
+                    if !users.is_empty() || tries == limits::BUSY_TRIES {
+                        return Err(Error::Busy { users });
+                    }
+                }
+                Err(error) => {
+                    return Err(Error::Unmount {
+                        reason: error.to_string(),
+                    });
+                }
             }
+            tries += 1;
             std::thread::sleep(limits::BUSY_POLL);
-            result = take_off();
-        }
-        match result {
-            Ok(()) => Ok(Answer::Done),
-            Err(error) if error.raw_os_error() == Some(libc::EBUSY) => Err(Error::Busy {
-                users: mount.users(),
-            }),
-            Err(error) => Err(Error::Unmount {
-                reason: error.to_string(),
-            }),
         }
     }
 

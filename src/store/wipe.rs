@@ -29,19 +29,6 @@ impl Store {
         Ok(())
     }
 
-    /// Waits until nobody reads the store any more as it was before now. False: somebody does.
-    pub(super) fn readers_leave(&self, wait: Duration, go_on: &dyn Fn() -> bool) -> Result<bool> {
-        let mark = self.kv.mark();
-        let until = Instant::now() + wait;
-        while self.kv.is_seen_before(mark)? {
-            if Instant::now() >= until || !go_on() {
-                return Ok(false);
-            }
-            std::thread::sleep(LOOK_EVERY);
-        }
-        Ok(true)
-    }
-
     /// The same for who does not purge, if it is owed: at once, or the next time.
     pub(super) fn finish_wipe(&self, go_on: &dyn Fn() -> bool) -> Result<()> {
         if self.kv.get(Family::Meta, meta::WIPING)?.is_none() {
@@ -80,6 +67,19 @@ impl Store {
         let mut batch = Batch::default();
         batch.delete(Family::Meta, meta::WIPING);
         self.write(batch, Durability::Synced)?;
+        Ok(true)
+    }
+
+    /// Waits until nobody reads the store any more as it was before now. False: somebody does.
+    pub(super) fn readers_leave(&self, wait: Duration, go_on: &dyn Fn() -> bool) -> Result<bool> {
+        let mark = self.kv.mark();
+        let until = Instant::now() + wait;
+        while self.kv.is_seen_before(mark)? {
+            if Instant::now() >= until || !go_on() {
+                return Ok(false);
+            }
+            std::thread::sleep(LOOK_EVERY);
+        }
         Ok(true)
     }
 }
