@@ -457,17 +457,22 @@ mod tests {
         assert_eq!(actors.of(0, 0).tgid, 0);
     }
 
-    #[test]
-    fn who_removes_is_known_with_his_command_at_once() {
-        let mut child = std::process::Command::new("sleep")
+    /// A process of which the arguments can be read: between its start and that there is an instant.
+    fn sleeper() -> std::process::Child {
+        let child = std::process::Command::new("sleep")
             .arg("60")
             .spawn()
             .expect("a child");
-        // Between the start of a program and its arguments there is an instant.
         let until = Instant::now() + Duration::from_secs(20);
         while command_of(child.id()).is_empty() && Instant::now() < until {
             std::thread::yield_now();
         }
+        child
+    }
+
+    #[test]
+    fn who_removes_is_known_with_his_command_at_once() {
+        let mut child = sleeper();
         let actors = Actors::default();
         let remover = actors.of(child.id(), 0);
         actors.answers.wait(remover.tgid, Duration::from_secs(20));
@@ -486,19 +491,13 @@ mod tests {
 
     #[test]
     fn who_has_ended_and_is_not_waited_for_yet_keeps_his_command() {
-        let mut child = std::process::Command::new("sleep")
-            .arg("60")
-            .spawn()
-            .expect("a child");
-        let until = Instant::now() + Duration::from_secs(20);
-        while command_of(child.id()).is_empty() && Instant::now() < until {
-            std::thread::yield_now();
-        }
+        let mut child = sleeper();
         let pid = child.id();
         let actors = Actors::default();
         let actor = actors.of(pid, 0);
         actors.answers.wait(pid, Duration::from_secs(20));
         child.kill().expect("it runs");
+        let until = Instant::now() + Duration::from_secs(20);
         while !command_of(pid).is_empty() && Instant::now() < until {
             std::thread::yield_now();
         }
